@@ -1,0 +1,162 @@
+"""Every exception that this package raises on purpose.
+
+::
+
+    ImageServerError
+    |- GobError                     bytes or values that gob cannot carry
+    |  |- GobDecodeError            malformed, truncated or over-long input
+    |  '- GobTypeError              a value does not fit its declared type
+    |- ProtocolError                the rules of SRPC
+    |  |- LocalProtocolError        we broke them
+    |  '- RemoteProtocolError       the peer broke them
+    |     |- PeerClosed             it went away
+    |     '- PeerTooSlow            it let a deadline pass
+    |- ConnectionFailed             no usable connection to a server
+    |- CallError                    the server answered a call with an error line
+    |  '- MethodDenied              ... with "access to method denied"
+    |- RequestError                 a request is refused; the text is for the client
+    |  |- InvalidName               not a name for an image or a directory
+    |  |- ImageExists
+    |  |- ImageNotFound
+    |  |- InvalidImage              the image contradicts itself
+    |  '- AccessDenied              the user may not do this
+    |- StoreError                   the files or the index let us down
+    |  |- ObjectNotFound
+    |  |- CorruptObject
+    |  '- CorruptImage
+    |- CertificateError             a certificate that cannot be used
+    '- ConfigError                  the command line or a file it names is wrong
+
+Errors are translated at the edges, once per edge: an SRPC error line, an HTTP
+status, an exit code.
+"""
+
+from __future__ import annotations
+
+
+class ImageServerError(Exception):
+    """Root of all errors of this package."""
+
+
+class GobError(ImageServerError):
+    """Something that gob cannot carry."""
+
+
+class GobDecodeError(GobError):
+    """The input is malformed, truncated, too long, or of another type."""
+
+
+class GobTypeError(GobError):
+    """A value does not fit the type that it is to be encoded as."""
+
+
+class ProtocolError(ImageServerError):
+    """The rules of SRPC were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This program broke the rules of SRPC."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the rules of SRPC."""
+
+
+class PeerClosed(RemoteProtocolError):
+    """The peer ended the connection."""
+
+
+class PeerTooSlow(RemoteProtocolError):
+    """The peer let a deadline pass."""
+
+
+class ConnectionFailed(ImageServerError):
+    """There is no usable connection to a server."""
+
+
+class CallError(ImageServerError):
+    """The server answered a call with an error line, which is the text."""
+
+
+class MethodDenied(CallError):
+    """The server does not permit the method to us."""
+
+
+class RequestError(ImageServerError):
+    """A request is refused; the text is meant for the client."""
+
+
+class InvalidName(RequestError):
+    """A name that no image or directory can have.
+
+    Attributes:
+        name: the offending name.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"invalid name: {name!r}: {reason}")
+        self.name = name
+
+
+class ImageExists(RequestError):
+    """An image of that name is there already."""
+
+
+class ImageNotFound(RequestError):
+    """There is no image of that name."""
+
+
+class InvalidImage(RequestError):
+    """The image contradicts itself; the text names the path."""
+
+
+class AccessDenied(RequestError):
+    """The user may not do this."""
+
+
+class StoreError(ImageServerError):
+    """The files or the index did not do what was asked of them."""
+
+
+class ObjectNotFound(StoreError):
+    """There is no object with that hash.
+
+    Attributes:
+        hash_hex: the hash, 128 hexadecimal digits.
+    """
+
+    def __init__(self, hash_: bytes) -> None:
+        self.hash_hex = hash_.hex()
+        super().__init__(f"unknown object: {self.hash_hex}")
+
+
+class CorruptObject(StoreError):
+    """The file of an object does not hold the object.
+
+    Attributes:
+        hash_hex: the hash, 128 hexadecimal digits.
+    """
+
+    def __init__(self, hash_: bytes, reason: str) -> None:
+        self.hash_hex = hash_.hex()
+        super().__init__(f"corrupt object: {self.hash_hex}: {reason}")
+
+
+class CorruptImage(StoreError):
+    """The file of an image does not hold an image.
+
+    Attributes:
+        name: the name of the image.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"corrupt image: {name}: {reason}")
+
+
+class CertificateError(ImageServerError):
+    """A certificate, key or CA file that cannot be used."""
+
+
+class ConfigError(ImageServerError):
+    """The command line, or a file that it names, is wrong."""
