@@ -1,0 +1,30 @@
+"""Bounds on what a decoder accepts from outside."""
+
+from __future__ import annotations
+
+import attrs
+
+MIB = 1 << 20
+
+
+@attrs.frozen
+class Limits:
+    """What one stream of gob messages may hold.
+
+    Memory grows only with bytes that arrived; these limits bound the work that a
+    small input can ask for.
+
+    Attributes:
+        message_bytes: the longest message.
+        depth: how deep values may nest.
+        types: how many types one stream may define.
+        fields: how many fields one struct type may have.
+    """
+
+    message_bytes: int = 16 * MIB
+    depth: int = 64
+    types: int = 256
+    fields: int = 256
+
+
+DEFAULT_LIMITS = Limits()

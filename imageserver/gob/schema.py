@@ -1,0 +1,311 @@
+"""How Python values are declared to gob.
+
+A struct is an ordinary class whose fields name their Go field and type::
+
+    @struct("CheckImageRequest")
+    class CheckImageRequest:
+        image_name: str = field("ImageName", STRING)
+
+Python representation: numbers, ``str`` (or ``bytes`` for names that need not be
+UTF-8), ``bytes`` for byte slices and for arrays of bytes, tuples for slices and
+other arrays, ``dict`` or ``None`` for maps (a nil map differs from an empty one),
+``None`` or the value for pointers, instances for structs, :class:`Time` for
+times. Interfaces hold an instance of a registered struct class, an
+:class:`InterfaceValue` for anything else, or ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+import attrs
+
+from imageserver.gob.times import Time
+
+T = TypeVar("T")
+
+_METADATA = "gob"
+
+
+@attrs.frozen
+class Type:
+    """What a value is declared to be; one subclass for each kind."""
+
+    @property
+    def zero(self) -> Any:
+        """The value that an absent field has."""
+        raise AssertionError(f"{self!r} has no zero value")
+
+
+@attrs.frozen
+class Bool(Type):
+    """A truth value."""
+
+    zero = False
+
+
+@attrs.frozen
+class Int(Type):
+    """A signed integer of ``bits`` bits."""
+
+    bits: int = 64
+    zero = 0
+
+
+@attrs.frozen
+class Uint(Type):
+    """An unsigned integer of ``bits`` bits."""
+
+    bits: int = 64
+    zero = 0
+
+
+@attrs.frozen
+class Float(Type):
+    """A floating point number."""
+
+    zero = 0.0
+
+
+@attrs.frozen
+class Complex(Type):
+    """A complex number."""
+
+    zero = 0j
+
+
+@attrs.frozen
+class String(Type):
+    """A string, as ``str``; bytes that are not UTF-8 are surrogates in it."""
+
+    zero = ""
+
+
+@attrs.frozen
+class ByteString(Type):
+    """A string of the wire, as ``bytes``: for names that need not be UTF-8."""
+
+    zero = b""
+
+
+@attrs.frozen
+class Bytes(Type):
+    """A byte slice."""
+
+    zero = b""
+
+
+@attrs.frozen
+class TimeType(Type):
+    """A time."""
+
+    zero = Time.ZERO
+
+
+@attrs.frozen
+class Array(Type):
+    """``length`` elements of one type."""
+
+    element: Type
+    length: int
+    name: str = attrs.field(default="", eq=False)
+
+    @property
+    def zero(self) -> Any:
+        """As many zero elements."""
+        return (self.element.zero,) * self.length
+
+
+@attrs.frozen
+class ByteArray(Type):
+    """``length`` bytes; on the wire an array of unsigned integers."""
+
+    length: int
+    name: str = attrs.field(default="", eq=False)
+
+    @property
+    def zero(self) -> bytes:
+        """As many zero bytes."""
+        return bytes(self.length)
+
+
+@attrs.frozen
+class Slice(Type):
+    """Any number of elements of one type."""
+
+    element: Type
+    zero = ()
+
+
+@attrs.frozen
+class Map(Type):
+    """Keys of one type to values of another."""
+
+    key: Type
+    value: Type
+    name: str = attrs.field(default="", eq=False)
+    zero = None
+
+
+@attrs.frozen
+class Pointer(Type):
+    """A value or ``None``."""
+
+    target: Type
+    zero = None
+
+
+@attrs.frozen(eq=False)
+class Struct(Type):
+    """An instance of ``cls``, a class made by :func:`struct`.
+
+    ``cls`` may be a function that returns the class, for types that contain
+    themselves.
+    """
+
+    source: Callable[[], Any]
+
+    @property
+    def cls(self) -> type:
+        """The class."""
+        return self.source if isinstance(self.source, type) else self.source()
+
+    @property
+    def zero(self) -> Any:
+        """An instance whose fields are all zero."""
+        return self.cls()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Struct) and self.cls is other.cls
+
+    def __hash__(self) -> int:
+        return hash(self.cls)
+
+
+class Registry:
+    """The concrete types that an interface may hold, by their registered names."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Type] = {}
+        self.by_class: dict[type, str] = {}
+
+    def register(self, name: str, type_: Type) -> None:
+        """Let interfaces hold ``type_`` under ``name``."""
+        self.by_name[name] = type_
+        if isinstance(type_, Struct):
+            self.by_class[type_.cls] = name
+
+
+@attrs.frozen
+class Interface(Type):
+    """A value of one of the registered types, or ``None``."""
+
+    registry: Registry
+    zero = None
+
+
+@attrs.frozen
+class InterfaceValue:
+    """What an interface holds if it is not an instance of a struct class.
+
+    Attributes:
+        name: the registered name of its type.
+        value: the value itself.
+    """
+
+    name: str
+    value: Any
+
+
+@attrs.frozen
+class Raw(Type):
+    """A value that is kept as its bytes, a :class:`RawValue`, or ``None``.
+
+    Attributes:
+        target: the type that the bytes must have when they are encoded.
+    """
+
+    target: Type
+    zero = None
+
+
+BOOL = Bool()
+INT = Int()
+INT32 = Int(32)
+UINT = Uint()
+UINT8 = Uint(8)
+UINT32 = Uint(32)
+FLOAT = Float()
+COMPLEX = Complex()
+STRING = String()
+BYTE_STRING = ByteString()
+BYTES = Bytes()
+TIME = TimeType()
+
+
+@attrs.frozen
+class StructField:
+    """A field of a struct: its name in Python and on the wire, and its type."""
+
+    attribute: str
+    name: str
+    type: Type
+
+
+@attrs.frozen
+class StructInfo:
+    """What :func:`struct` knows of a class."""
+
+    name: str
+    fields: tuple[StructField, ...]
+
+
+def field(name: str, type_: Type) -> Any:
+    """Declare a field of a struct.
+
+    Args:
+        name: the field's name on the wire.
+        type_: its type; its zero value is the field's default.
+    """
+    default = (
+        attrs.Factory(lambda: type_.zero) if isinstance(type_, Struct) else type_.zero
+    )
+    return attrs.field(default=default, metadata={_METADATA: (name, type_)})
+
+
+@dataclass_transform(frozen_default=True)
+def struct(name: str) -> Callable[[type[T]], type[T]]:
+    """Make an immutable class whose instances gob can carry.
+
+    Args:
+        name: the type's name on the wire; receivers do not look at it.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        made = attrs.frozen(cls)
+        fields = tuple(
+            StructField(a.name, *a.metadata[_METADATA])
+            for a in attrs.fields(made)  # type: ignore[arg-type]
+        )
+        made.__gob__ = StructInfo(name, fields)  # type: ignore[attr-defined]
+        return made
+
+    return decorate
+
+
+def struct_info(cls: type) -> StructInfo:
+    """The declaration of a class made by :func:`struct`."""
+    info: StructInfo = cls.__gob__  # type: ignore[attr-defined]
+    return info
+
+
+def as_type(type_: Type | type) -> Type:
+    """``type_`` itself, or the struct type of a class made by :func:`struct`."""
+    return type_ if isinstance(type_, Type) else Struct(type_)
+
+
+def evolve(value: T, **changes: Any) -> T:
+    """A copy of a struct with some attributes changed."""
+    changed: T = attrs.evolve(value, **changes)  # type: ignore[misc]
+    return changed
