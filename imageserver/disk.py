@@ -1,0 +1,114 @@
+"""Files, written so that they survive a crash.
+
+A file is complete under its name or not there at all: it is written under another
+name, brought to disk, renamed, and then its directory is brought to disk. All that
+the stores do to files goes through a :class:`Disk`, where tests put faults in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+_syncfs: Callable[[int], int] | None = getattr(
+    ctypes.CDLL(None, use_errno=True), "syncfs", None
+)
+
+
+class Disk:
+    """What the stores do to files. All methods raise ``OSError``."""
+
+    def create(self, path: Path, mode: int) -> int:
+        """Create a file that is not there, and open it for writing."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> None:
+        """Write all of ``data``."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def sync(self, path: Path) -> None:
+        """Bring a file's content, or a directory's entries, to disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_all(self, paths: Iterable[Path]) -> None:
+        """:meth:`sync` for each of ``paths``."""
+        for path in paths:
+            self.sync(path)
+
+    def sync_file_system(self, path: Path) -> bool:
+        """Bring everything on the file system of ``path`` to disk.
+
+        Returns:
+            Whether this system can do so; if not, files must be synced one by one.
+        """
+        if _syncfs is None:
+            return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _syncfs(descriptor) == 0:
+                return True
+            number = ctypes.get_errno()
+            if number == errno.ENOSYS:
+                return False
+            raise OSError(number, os.strerror(number))
+        finally:
+            os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name, in place of what has that name."""
+        os.rename(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name, which must be free."""
+        os.link(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a name; it need not be there."""
+        path.unlink(missing_ok=True)
+
+    def truncate(self, path: Path) -> None:
+        """Make a file empty, on disk, too."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_directory(self, path: Path, mode: int) -> bool:
+        """Make a directory; whether it was not there."""
+        try:
+            path.mkdir(mode)
+        except FileExistsError:
+            return False
+        return True
+
+    def save(self, path: Path, pieces: Iterable[bytes], mode: int = 0o644) -> None:
+        """Write a whole file in place of what has that name, durably."""
+        temporary = path.with_name(f"{path.name}~")
+        self.write_file(temporary, pieces, mode)
+        self.rename(temporary, path)
+        self.sync(path.parent)
+
+    def write_file(self, path: Path, pieces: Iterable[bytes], mode: int) -> None:
+        """Write a new file and bring its content to disk, or leave none."""
+        self.remove(path)
+        descriptor = self.create(path, mode)
+        try:
+            try:
+                for piece in pieces:
+                    self.write(descriptor, piece)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            self.remove(path)
+            raise

@@ -1,0 +1,1 @@
+"""SRPC: calls over HTTP CONNECT, with or without TLS: ``docs/protocol.md``."""

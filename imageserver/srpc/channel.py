@@ -1,0 +1,262 @@
+"""One connection, read and written by one coroutine.
+
+A :class:`Channel` sits on a TCP transport or, wrapped by :mod:`imageserver.srpc.tls`,
+on TLS. Reading stops while nobody asks for what has arrived; writing waits while the
+peer does not read. Both have deadlines.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from imageserver.errors import (
+    LocalProtocolError,
+    PeerClosed,
+    PeerTooSlow,
+    RemoteProtocolError,
+)
+from imageserver.srpc.protocol import Receiver, Want
+
+T = TypeVar("T")
+
+_READ_HIGH_WATER = 256 << 10
+_WRITE_AT_ONCE = 64 << 10
+
+
+@attrs.frozen
+class Deadlines:
+    """How long a peer may take, in seconds.
+
+    Attributes:
+        head_s: from the first byte to the end of the request's head.
+        handshake_s: for a TLS handshake.
+        body_s: until the next piece of a call's body.
+        stall_s: without reading anything of what is sent to it.
+    """
+
+    head_s: float = 30.0
+    handshake_s: float = 60.0
+    body_s: float = 900.0
+    stall_s: float = 300.0
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class Channel(Protocol):
+    """See the module.
+
+    Attributes:
+        receiver: what has arrived and was not asked for yet.
+        deadlines: how long the peer may take.
+        clock: to measure them with.
+    """
+
+    transport: Any
+
+    def __init__(self, clock: IReactorTime, deadlines: Deadlines) -> None:
+        self.receiver = Receiver()
+        self.deadlines = deadlines
+        self.clock = clock
+        self._want: Want[Any] | None = None
+        self._wanted: Deferred[Any] | None = None
+        self._handshake: Deferred[None] = Deferred()
+        self._reading_paused = False
+        self._writable = True
+        self._drained: Deferred[None] | None = None
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._lost: Failure | None = None
+        self._closing: IDelayedCall | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
+        return self._lost is not None
+
+    @property
+    def writable(self) -> bool:
+        """Whether the peer keeps up with what is written."""
+        return self._writable
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether what is written is encrypted on the way."""
+        return isinstance(self.transport, TLSMemoryBIOProtocol)
+
+    def connectionMade(self) -> None:
+        """The transport is there."""
+        self.claim_writing()
+
+    def handshakeCompleted(self) -> None:
+        """See ``IHandshakeListener``."""
+        self._handshake.callback(None)
+
+    async def handshake(self) -> None:
+        """Wait for the TLS handshake.
+
+        Raises:
+            PeerTooSlow: it takes too long.
+            PeerClosed: the connection is lost, or the handshake has failed.
+        """
+        await self._within(self.deadlines.handshake_s, self._handshake)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        self.receiver.receive_data(data)
+        self._try_to_satisfy()
+        if self._wanted is None and len(self.receiver) > _READ_HIGH_WATER:
+            self._pause_reading()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone; whoever waits is told."""
+        self._lost = reason
+        self.receiver.receive_eof()
+        self._try_to_satisfy()
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        closed = PeerClosed(reason.getErrorMessage())
+        if self._drained is not None and not self._drained.called:
+            self._drained.errback(closed)
+        if not self._handshake.called:
+            self._handshake.errback(closed)
+            self._handshake.addErrback(lambda _: None)  # perhaps nobody waits for it
+
+    async def take(self, want: Want[T], timeout_s: float | None = None) -> T:
+        """The next thing that the peer sends.
+
+        Args:
+            want: what it has to be.
+            timeout_s: how long to wait for it; ``None``: for ever.
+
+        Raises:
+            RemoteProtocolError: the peer broke a rule or a limit.
+            PeerTooSlow: it did not come in time.
+            PeerClosed: the connection ended before it was complete.
+        """
+        if self._wanted is not None:
+            raise LocalProtocolError("two readers on one connection")
+        thing = self.receiver.take(want)
+        if thing is not None:
+            return thing
+        self._want = want
+        self._wanted = Deferred()
+        self._resume_reading()
+        try:
+            result: T = await self._within(timeout_s, self._wanted)
+        finally:
+            self._want = self._wanted = None
+        return result
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, at the latest with the next :meth:`flush`."""
+        self._outgoing.append(data)
+        self._outgoing_bytes += len(data)
+        if self._outgoing_bytes >= _WRITE_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything written so far to the transport."""
+        if self._outgoing and not self.lost:
+            self.transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+        self._outgoing_bytes = 0
+
+    async def drain(self) -> None:
+        """Flush, and wait until the peer has taken enough of it to send more.
+
+        Raises:
+            PeerTooSlow: the peer reads nothing for too long.
+            PeerClosed: the connection is lost.
+        """
+        self.flush()
+        if self._lost is not None:
+            raise PeerClosed(self._lost.getErrorMessage())
+        if not self._writable:
+            self._drained = Deferred()
+            try:
+                await self._within(self.deadlines.stall_s, self._drained)
+            finally:
+                self._drained = None
+
+    def claim_writing(self) -> None:
+        """Be the transport's producer, so that it tells when to stop writing."""
+        self._writable = True
+        if not self.lost:
+            self.transport.registerProducer(self, True)
+
+    def release_writing(self) -> None:
+        """Let somebody else be the transport's producer."""
+        if not self.lost:
+            self.transport.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """See ``IPushProducer``: the peer does not keep up."""
+        self._writable = False
+
+    def resumeProducing(self) -> None:
+        """See ``IPushProducer``."""
+        self._writable = True
+        if self._drained is not None and not self._drained.called:
+            self._drained.callback(None)
+
+    def stopProducing(self) -> None:
+        """See ``IPushProducer``; :meth:`connectionLost` follows."""
+        self._writable = False
+
+    def close(self) -> None:
+        """Send what was written, then end the connection."""
+        if not self.lost:
+            self.flush()
+            self.release_writing()
+            self._resume_reading()  # to see the peer's end
+            self.transport.loseConnection()
+            if self._closing is None:
+                self._closing = self.clock.callLater(self.deadlines.stall_s, self.abort)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if not self.lost:
+            self.transport.abortConnection()
+
+    async def _within(self, timeout_s: float | None, deferred: Deferred[T]) -> T:
+        if timeout_s is None:
+            return await deferred
+        deferred.addTimeout(timeout_s, self.clock)
+        try:
+            return await deferred
+        except TimeoutError:
+            self.abort()
+            raise PeerTooSlow(f"nothing for {timeout_s:g} s") from None
+
+    def _try_to_satisfy(self) -> None:
+        if self._wanted is None or self._want is None or self._wanted.called:
+            return
+        try:
+            thing = self.receiver.take(self._want)
+        except RemoteProtocolError:
+            self._wanted.errback()
+        else:
+            if thing is not None:
+                self._wanted.callback(thing)
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self.lost:
+            self._reading_paused = True
+            self.transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self.lost:
+            self._reading_paused = False
+            self.transport.resumeProducing()

@@ -1,0 +1,238 @@
+"""Calling a server.
+
+One call at a time per connection; a call that did not run to its end closes the
+connection, since nobody could tell where the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+
+from imageserver.errors import (
+    CallError,
+    CertificateError,
+    ConnectionFailed,
+    MethodDenied,
+    PeerClosed,
+    ProtocolError,
+    RemoteProtocolError,
+)
+from imageserver.gob import Limits
+from imageserver.srpc.access import ANONYMOUS, Caller
+from imageserver.srpc.call import Call
+from imageserver.srpc.channel import Channel, Deadlines
+from imageserver.srpc.protocol import (
+    DENIED,
+    TLS_PATH,
+    UNSECURED_PATH,
+    Line,
+    parse_status_line,
+)
+from imageserver.srpc.tls import ClientTLS, wrap
+from imageserver.worker import Worker
+
+T = TypeVar("T")
+
+_LINE_LIMIT = 64 << 10
+_CONNECTED = "200 Connected to Go SRPC"
+_RESPONSES = Limits(message_bytes=1 << 30, depth=64)
+_REFUSALS = {
+    404: "no SRPC endpoint",
+    405: "missing certificate",
+    401: "bad certificate",
+}
+
+
+class _Dialler(Protocol):
+    """Lets what sits on the connection change while it is open."""
+
+    transport: Any
+
+    def __init__(self, channel: Channel) -> None:
+        self.inner: Protocol = channel
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpKeepAlive(True)
+        self.transport.setTcpNoDelay(True)
+        self.inner.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self.inner.connectionLost(reason)
+
+
+class Connection:
+    """A connection to a server, ready for calls."""
+
+    def __init__(self, channel: Channel, decoding: Worker) -> None:
+        self._channel = channel
+        self._decoding = decoding
+        self._lock = DeferredLock()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._channel.lost
+
+    async def ping(self) -> None:
+        """Make sure that the server answers.
+
+        Raises:
+            ProtocolError: it does not.
+        """
+        async with self._exclusively():
+            self._channel.write(b"\n")
+            await self._accepted("")
+
+    async def call(self, method: str, request: Any, response: type[T]) -> T:
+        """Call a request-reply method.
+
+        Args:
+            method: ``Service.Method``.
+            request: the request.
+            response: the class of the response.
+
+        Raises:
+            CallError: the server refused the call, or it failed.
+            ProtocolError: the connection broke.
+            GobDecodeError: the response is not one.
+        """
+        async with self.begin(method) as call:
+            call.send(request)
+            await self._accepted(method)
+            return await call.receive(response)
+
+    @asynccontextmanager
+    async def begin(self, method: str) -> AsyncIterator[Call]:
+        """Begin a call, and end it with the block.
+
+        A block that is left by anything but an error line of the server closes the
+        connection.
+
+        Raises:
+            CallError: the server refused the call.
+            ProtocolError: the connection broke.
+        """
+        async with self._exclusively():
+            self._channel.write(method.encode() + b"\n")
+            await self._accepted(method)
+            yield Call(
+                self._channel, Caller(ANONYMOUS, False), _RESPONSES, self._decoding
+            )
+
+    def close(self) -> None:
+        """End the connection."""
+        self._channel.close()
+
+    @asynccontextmanager
+    async def _exclusively(self) -> AsyncIterator[None]:
+        await self._lock.acquire()
+        try:
+            if self.closed:
+                raise PeerClosed("the connection is closed")
+            yield
+        except CallError:
+            raise
+        except BaseException:
+            self._channel.abort()
+            raise
+        finally:
+            self._lock.release()
+
+    async def _accepted(self, method: str) -> None:
+        """Wait for the line that says "go on".
+
+        Raises:
+            CallError: the line says something else.
+        """
+        await self._channel.drain()
+        line = await self._channel.take(
+            Line(_LINE_LIMIT), self._channel.deadlines.body_s
+        )
+        if line:
+            text = line.decode("utf-8", "replace")
+            if text == DENIED:
+                raise MethodDenied(f"{method}: {text}")
+            raise CallError(text)
+
+
+async def connect(
+    reactor: IReactorTime,
+    host: str,
+    port: int,
+    tls: ClientTLS | None,
+    decoding: Worker,
+    deadlines: Deadlines | None = None,
+) -> Connection:
+    """Connect to a server.
+
+    Args:
+        reactor: for the connection and its deadlines.
+        host: name or address.
+        port: TCP port.
+        tls: how to secure the connection; ``None`` for an unsecured one.
+        decoding: where long messages are decoded.
+        deadlines: how long the server may take.
+
+    Raises:
+        ConnectionFailed: there is no such server, or it refuses the connection.
+    """
+    deadlines = deadlines or Deadlines()
+    where = f"{host}:{port}"
+    channel = Channel(reactor, deadlines)
+    dialler = _Dialler(channel)
+    endpoint = HostnameEndpoint(reactor, host.encode(), port, timeout=15)
+    try:
+        await endpoint.connect(Factory.forProtocol(lambda: dialler))
+    except ConnectionRefusedError:
+        raise ConnectionFailed(f"{where}: connection refused") from None
+    except NoRouteError:
+        raise ConnectionFailed(f"{where}: no route to host") from None
+    except (ConnectError, OSError) as error:
+        raise ConnectionFailed(f"{where}: {error}") from error
+    except Exception as error:
+        raise ConnectionFailed(f"{where}: cannot connect: {error}") from error
+    try:
+        await _shake_hands(channel, TLS_PATH if tls else UNSECURED_PATH)
+        if tls is not None:
+            channel = await _secure(channel, dialler, tls)
+    except (ProtocolError, CertificateError) as error:
+        channel.abort()
+        raise ConnectionFailed(f"{where}: {error}") from error
+    except ConnectionFailed as error:
+        channel.close()
+        raise ConnectionFailed(f"{where}: {error}") from error
+    return Connection(channel, decoding)
+
+
+async def _shake_hands(channel: Channel, path: bytes) -> None:
+    channel.write(b"CONNECT " + path + b" HTTP/1.0\n\n")
+    await channel.drain()
+    status = await channel.take(Line(_LINE_LIMIT), channel.deadlines.head_s)
+    code, text = parse_status_line(status)
+    if text != _CONNECTED:
+        raise ConnectionFailed(_REFUSALS.get(code, f"unexpected HTTP response: {text}"))
+    blank = await channel.take(Line(_LINE_LIMIT), channel.deadlines.head_s)
+    if blank.strip():
+        raise RemoteProtocolError("headers behind the acceptance")
+
+
+async def _secure(channel: Channel, dialler: _Dialler, tls: ClientTLS) -> Channel:
+    """Go on inside TLS, on a channel of its own."""
+    transport = dialler.transport
+    channel.release_writing()
+    secured = Channel(channel.clock, channel.deadlines)
+    dialler.inner = wrap(secured, tls, transport)
+    await secured.handshake()
+    return secured

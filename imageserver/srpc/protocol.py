@@ -1,0 +1,246 @@
+"""SRPC without input or output: ``docs/protocol.md``, "SRPC".
+
+::
+
+    C: CONNECT <path> HTTP/1.0 LF LF
+    S: HTTP/1.0 200 Connected to Go SRPC LF LF
+       (on a TLS path: TLS handshake, the client presents a certificate)
+    C: <Service>.<Method> LF            or LF: a ping
+    S: LF                               or <error text> LF
+       ... the body of the call, as the method defines it ...
+    C: <Service>.<Method> LF            and so on
+
+Bodies consist of gob messages, raw bytes and lines, in one buffer, and nobody reads
+ahead: a :class:`Receiver` takes from the buffer exactly what is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import attrs
+
+from imageserver.errors import GobDecodeError, PeerClosed, RemoteProtocolError
+from imageserver.gob import parse_message_length
+
+UNSECURED_PATH = b"/_goSRPC_/"
+TLS_PATH = b"/_go_TLS_SRPC_/"
+JSON_UNSECURED_PATH = b"/_SRPC_/unsecured/JSON"
+JSON_TLS_PATH = b"/_SRPC_/TLS/JSON"
+PLAIN_PAGES = frozenset(
+    UNSECURED_PATH + page
+    for page in (b"getHostname", b"listMethods", b"listPublicMethods")
+)
+
+ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
+METHOD_LINE_LIMIT = 512
+DENIED = "access to method denied"
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Want(Protocol[T_co]):
+    """Something to take from the front of a buffer."""
+
+    def take(self, buffer: bytearray) -> T_co | None:
+        """Remove it from ``buffer`` and return it; ``None`` if it is not all there.
+
+        Raises:
+            RemoteProtocolError: it can never come about.
+        """
+
+
+@attrs.frozen
+class Line:
+    """A line; it is returned without the LF. ``limit`` counts bytes before the LF."""
+
+    limit: int
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """See :class:`Want`."""
+        end = buffer.find(b"\n", 0, self.limit + 1)
+        if end < 0:
+            if len(buffer) > self.limit:
+                raise RemoteProtocolError(f"line longer than {self.limit} bytes")
+            return None
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return line
+
+
+@attrs.frozen
+class Message:
+    """A gob message of at most ``limit`` bytes, returned without its length."""
+
+    limit: int
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """See :class:`Want`."""
+        try:
+            found = parse_message_length(buffer[:9], self.limit)
+        except GobDecodeError as error:
+            raise RemoteProtocolError(str(error)) from error
+        if found is None:
+            return None
+        length, size = found
+        end = size + length
+        if len(buffer) < end:
+            return None
+        with memoryview(buffer) as view:
+            message = bytes(view[size:end])
+        del buffer[:end]
+        return message
+
+
+@attrs.frozen
+class Data:
+    """Raw bytes: whatever is there, at least one and at most ``limit``."""
+
+    limit: int
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """See :class:`Want`."""
+        if not buffer:
+            return None
+        data = bytes(buffer[: self.limit])
+        del buffer[: self.limit]
+        return data
+
+
+class Receiver:
+    """What has arrived and was not asked for yet."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def receive_data(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        self._buffer += data
+
+    def receive_eof(self) -> None:
+        """Nothing more will arrive."""
+        self._ended = True
+
+    def take(self, want: Want[T_co]) -> T_co | None:
+        """The next thing, or ``None`` if it has to be waited for.
+
+        Raises:
+            RemoteProtocolError: the peer broke a rule or a limit.
+            PeerClosed: the thing is not complete, and nothing more will arrive.
+        """
+        thing = want.take(self._buffer)
+        if thing is None and self._ended:
+            raise PeerClosed("unexpected EOF" if self._buffer else "EOF")
+        return thing
+
+    def rest(self) -> bytes:
+        """Everything that is there, for whoever takes over."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
+
+@attrs.frozen
+class Request:
+    """The head of an HTTP request.
+
+    Attributes:
+        method: for example ``CONNECT``.
+        path: the target without its query.
+        query: the query, raw.
+        head: the whole head, with CRLF line ends.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    head: bytes
+
+    @property
+    def endpoint(self) -> bytes | None:
+        """The SRPC endpoint that the path belongs to, if any."""
+        if self.path in PLAIN_PAGES:
+            return None
+        for prefix in (UNSECURED_PATH, TLS_PATH):
+            if self.path.startswith(prefix):
+                return prefix
+        return self.path if self.path in (JSON_UNSECURED_PATH, JSON_TLS_PATH) else None
+
+    @property
+    def is_query_well_formed(self) -> bool:
+        """Whether all escapes in the query are complete."""
+        return not re.search(rb"%(?![0-9a-fA-F]{2})", self.query)
+
+    @property
+    def method_powers(self) -> bool:
+        """Whether the caller wants to use its method powers."""
+        pairs = (pair.partition(b"=") for pair in self.query.split(b"&"))
+        return not any(
+            unquote_to_bytes(name) == b"doNotUseMethodPowers"
+            and unquote_to_bytes(value) == b"true"
+            for name, _, value in pairs
+        )
+
+
+@attrs.frozen
+class Head:
+    """The head of an HTTP request of up to ``limit`` bytes; lines end in LF or CRLF."""
+
+    limit: int
+
+    def take(self, buffer: bytearray) -> Request | None:
+        """See :class:`Want`."""
+        ends = [
+            end + len(mark)
+            for mark in (b"\n\n", b"\n\r\n")
+            if (end := buffer.find(mark, 0, self.limit)) >= 0
+        ]
+        if not ends:
+            if len(buffer) >= self.limit:
+                raise RemoteProtocolError(f"head longer than {self.limit} bytes")
+            return None
+        lines = [line.rstrip(b"\r") for line in bytes(buffer[: min(ends)]).split(b"\n")]
+        del buffer[: min(ends)]
+        parts = lines[0].split(b" ")
+        if len(parts) != 3 or not all(parts) or not parts[2].startswith(b"HTTP/1."):
+            raise RemoteProtocolError("malformed request line")
+        path, _, query = parts[1].partition(b"?")
+        return Request(parts[0], path, query, b"\r\n".join(lines[:-1]) + b"\r\n")
+
+
+def split_method(line: bytes) -> tuple[str, str]:
+    """Service and method of a method line.
+
+    Raises:
+        ValueError: it has not exactly one dot; the text is for the client.
+    """
+    text = line.decode("utf-8", "backslashreplace")
+    service, dot, method = text.partition(".")
+    if not dot or "." in method:
+        raise ValueError(f"malformed Service.Method: {text}")
+    return service, method
+
+
+def error_line(text: str) -> bytes:
+    """An error as a line; line ends inside would break the framing."""
+    flat = " ".join(text.split("\n")).replace("\r", " ").strip() or "unknown error"
+    return flat.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def parse_status_line(line: bytes) -> tuple[int, str]:
+    """Code and text of the answer to CONNECT.
+
+    Raises:
+        RemoteProtocolError: it is not HTTP.
+    """
+    version, _, rest = line.rstrip(b"\r").partition(b" ")
+    code, _, _ = rest.partition(b" ")
+    if not version.startswith(b"HTTP/1.") or not code.isdigit():
+        raise RemoteProtocolError(f"malformed HTTP response {line[:100]!r}")
+    return int(code), rest.decode("latin-1")
