@@ -1,0 +1,1 @@
+"""The image database: images as files, directories, names."""

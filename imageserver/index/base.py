@@ -1,0 +1,150 @@
+"""What the stores need of an index.
+
+An installation that outgrows one machine can put another one in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class ObjectTotals:
+    """How much is stored.
+
+    Attributes:
+        objects: number of objects.
+        bytes_: their size.
+        referenced_objects: those that images use.
+        referenced_bytes: their size.
+    """
+
+    objects: int = 0
+    bytes_: int = 0
+    referenced_objects: int = 0
+    referenced_bytes: int = 0
+
+
+@attrs.frozen
+class ImageRecord:
+    """What is known of a stored image without opening its file.
+
+    Attributes:
+        name: the name of the image.
+        directory: the directory that contains it.
+        created_on_ns: nanoseconds since 1970; ``None`` if the image does not say.
+        expires_at_ns: the same for the expiration; ``None``: never.
+        created_by: who created it.
+        created_for: for whom.
+        build_branch: branch it was built from.
+        build_commit_id: commit it was built from.
+        owner_users: who may change it.
+        owner_groups: whose members may.
+        tags: its tags.
+        file_count: regular inodes.
+        data_bytes: the sum of their sizes.
+        usage_bytes: estimated space when unpacked.
+        value_offset: where the value begins in the file.
+        value_bytes: its length.
+        file_system_offset: where in the value the file system's field begins.
+        file_bytes: size of the file.
+        file_mtime_ns: its time of modification.
+        file_inode: its inode number.
+    """
+
+    name: str
+    directory: str
+    created_on_ns: int | None
+    expires_at_ns: int | None
+    created_by: str
+    created_for: str
+    build_branch: str
+    build_commit_id: str
+    owner_users: tuple[str, ...]
+    owner_groups: tuple[str, ...]
+    tags: Mapping[str, str]
+    file_count: int
+    data_bytes: int
+    usage_bytes: int
+    value_offset: int
+    value_bytes: int
+    file_system_offset: int
+    file_bytes: int
+    file_mtime_ns: int
+    file_inode: int
+
+    @property
+    def expires(self) -> bool:
+        """Whether the image expires at some time."""
+        return self.expires_at_ns is not None
+
+
+class ObjectIndex(Protocol):
+    """Sizes of objects, and how many references images hold to each.
+
+    All methods may be called from any thread.
+    """
+
+    def object_sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
+        """The sizes of those objects that are known."""
+
+    def add_objects(self, sizes: Mapping[bytes, int], now_ns: int) -> None:
+        """Record objects, or that they were used again; all or none."""
+
+    def forget_objects(self, hashes: Iterable[bytes]) -> None:
+        """Record that these objects are gone."""
+
+    def objects_between(self, first: bytes, last: bytes) -> dict[bytes, int]:
+        """Known objects with hashes from ``first`` to ``last``, and their sizes."""
+
+    def object_totals(self) -> ObjectTotals:
+        """How much is stored."""
+
+
+class ImageIndex(Protocol):
+    """Images and their directories.
+
+    All methods may be called from any thread; each change is made as a whole.
+    """
+
+    def image(self, name: str) -> ImageRecord | None:
+        """What is known of an image."""
+
+    def images(self) -> Iterator[ImageRecord]:
+        """All images, in no particular order."""
+
+    def image_names(self) -> list[str]:
+        """Their names."""
+
+    def image_count(self) -> int:
+        """Their number."""
+
+    def images_in(self, directory: str) -> Iterator[ImageRecord]:
+        """Images directly in a directory, newest first."""
+
+    def expired(self, now_ns: int) -> list[ImageRecord]:
+        """Images whose expiration has come."""
+
+    def add_image(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
+        """Record an image, and its references to objects."""
+
+    def remove_image(self, name: str, references: Mapping[bytes, int]) -> None:
+        """Forget an image, and its references to objects."""
+
+    def directories(self) -> dict[str, str]:
+        """All directories, and their owner groups (empty: none)."""
+
+    def owner_group(self, directory: str) -> str | None:
+        """The owner group of a directory; ``None``: there is no such directory."""
+
+    def add_directory(self, name: str, owner_group: str) -> None:
+        """Record a directory, or its new owner group."""
+
+    def remove_directory(self, name: str) -> None:
+        """Forget a directory."""
+
+    def forget_images(self) -> None:
+        """Forget all images, directories and references, to record them anew."""

@@ -1,0 +1,1 @@
+"""The object store: immutable bytes, named by their SHA-512."""

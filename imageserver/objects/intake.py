@@ -1,0 +1,187 @@
+"""Objects on their way in: ``docs/architecture.md``, "Uploads".
+
+Bytes go into a hidden file and into the hash as they come. Nothing is acknowledged
+before :meth:`Intake.commit` has brought a whole group of objects to disk: first their
+content, then their names, then the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import attrs
+
+from imageserver.objects.store import DIRECTORY_MODE, FILE_MODE, ObjectStore
+
+_SYNC_ONE_BY_ONE = 8
+"""Up to so many objects are synced each; more are cheaper with the file system."""
+
+
+@attrs.frozen
+class Outcome:
+    """What became of an object.
+
+    Attributes:
+        hash_: its hash, as far as it could be computed.
+        added: whether it is new.
+        error: why it was not taken; empty if it was.
+    """
+
+    hash_: bytes = bytes(64)
+    added: bool = False
+    error: str = ""
+
+
+class Intake:
+    """The objects of one stream; used by one thread at a time."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._current: _Upload | None = None
+        self._outcomes: list[Outcome] = []
+        self._new: dict[bytes, tuple[Path, int]] = {}
+        self._again: dict[bytes, int] = {}
+
+    def begin(self, length: int, expected_hash: bytes | None) -> None:
+        """An object of ``length`` bytes (more than 0) begins."""
+        known = expected_hash is not None and self._has(expected_hash, length)
+        self._current = _Upload(self._store, length, expected_hash, known)
+
+    def write(self, data: bytes) -> None:
+        """The next bytes of the object; with the last ones, the object ends."""
+        upload = self._current
+        assert upload is not None  # noqa: S101 - begin() comes first
+        upload.write(data)
+        if upload.missing == 0:
+            self._current = None
+            self._outcomes.append(self._finish(upload))
+
+    def commit(self) -> list[Outcome]:
+        """Bring all finished objects to disk.
+
+        Returns:
+            What became of each object since the last commit, in order.
+        """
+        outcomes, self._outcomes = self._outcomes, []
+        new, self._new = self._new, {}
+        again, self._again = self._again, {}
+        try:
+            self._store_all({hash_: path for hash_, (path, _) in new.items()})
+            sizes = again | {hash_: size for hash_, (_, size) in new.items()}
+            if sizes:
+                self._store.index.add_objects(sizes, self._store.now_ns())
+        except OSError as error:
+            text = f"cannot store: {error.strerror}"
+            return [o if o.error else Outcome(o.hash_, error=text) for o in outcomes]
+        finally:
+            for path, _ in new.values():
+                self._store.disk.remove(path)
+        return outcomes
+
+    def abandon(self) -> None:
+        """Forget what was not committed, and leave no trace of it."""
+        if self._current is not None:
+            self._current.discard()
+        for path, _ in self._new.values():
+            self._store.disk.remove(path)
+        self._current = None
+        self._new.clear()
+
+    def _has(self, hash_: bytes, size: int) -> bool:
+        return hash_ in self._new or self._store.is_stored(hash_, size)
+
+    def _finish(self, upload: _Upload) -> Outcome:
+        outcome = upload.finish()
+        if outcome.error:
+            upload.discard()
+        elif upload.path is None:
+            self._again[outcome.hash_] = upload.length
+        elif self._has(outcome.hash_, upload.length):
+            upload.discard()
+            self._again[outcome.hash_] = upload.length
+            return Outcome(outcome.hash_)
+        else:
+            self._new[outcome.hash_] = upload.path, upload.length
+        return outcome
+
+    def _store_all(self, paths: dict[bytes, Path]) -> None:
+        disk = self._store.disk
+        root = self._store.directory
+        one_by_one = len(paths) <= _SYNC_ONE_BY_ONE
+        if one_by_one or not disk.sync_file_system(root):
+            disk.sync_all(paths.values())
+        touched: dict[Path, None] = {}
+        for hash_, path in paths.items():
+            target = self._store.path(hash_)
+            for directory in (target.parent.parent, target.parent):
+                if disk.make_directory(directory, DIRECTORY_MODE):
+                    touched[directory.parent] = None
+            disk.rename(path, target)
+            touched[target.parent] = None
+        if one_by_one or not disk.sync_file_system(root):
+            disk.sync_all(touched)
+
+
+class _Upload:
+    """One object that is coming in.
+
+    Attributes:
+        length: its size in bytes.
+        missing: how much of it has not come yet.
+        path: the file it is written to; ``None`` if it is there already.
+    """
+
+    def __init__(
+        self, store: ObjectStore, length: int, expected_hash: bytes | None, known: bool
+    ) -> None:
+        self.length = length
+        self.missing = length
+        self.path: Path | None = None
+        self._disk = store.disk
+        self._expected_hash = expected_hash
+        self._digest = hashlib.sha512()
+        self._descriptor = -1
+        self._error = ""
+        if not known:
+            path = store.incoming_path()
+            try:
+                self._descriptor = store.disk.create(path, FILE_MODE)
+                self.path = path
+            except OSError as error:
+                self._fail(error)
+
+    def write(self, data: bytes) -> None:
+        self.missing -= len(data)
+        self._digest.update(data)
+        if self._descriptor >= 0:
+            try:
+                self._disk.write(self._descriptor, data)
+            except OSError as error:
+                self._fail(error)
+
+    def finish(self) -> Outcome:
+        self._close()
+        hash_ = self._digest.digest()
+        if self._expected_hash is not None and hash_ != self._expected_hash:
+            wrong = (
+                f"hash mismatch. Computed={hash_.hex()},"
+                f" expected={self._expected_hash.hex()}"
+            )
+            return Outcome(hash_, error=wrong)
+        return Outcome(hash_, added=self.path is not None, error=self._error)
+
+    def discard(self) -> None:
+        self._close()
+        if self.path is not None:
+            self._disk.remove(self.path)
+
+    def _fail(self, error: OSError) -> None:
+        self._error = f"cannot store: {error.strerror}"
+        self.discard()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,174 @@
+"""Objects as files: ``docs/formats.md``, "Objects".
+
+The index says which objects there are. An object that it does not know but that is
+there all the same (another program may have put it there) is found when asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from imageserver.disk import Disk
+from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound
+from imageserver.index.base import ObjectIndex, ObjectTotals
+
+INCOMING = ".incoming"
+QUARANTINE = ".quarantine"
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+
+class ObjectStore:
+    """The objects below one directory. All methods may be called from any thread.
+
+    Attributes:
+        directory: where they are.
+        index: what is known of them.
+        disk: how files are changed.
+        now_ns: the time.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        directory: Path,
+        index: ObjectIndex,
+        disk: Disk,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.directory = directory
+        self.index = index
+        self.disk = disk
+        self.now_ns = now_ns
+        self.quarantined = 0
+        self._numbering = threading.Lock()
+        self._next_number = 0
+
+    def open(self) -> None:
+        """Make the store ready, and remove what uploads left unfinished.
+
+        Raises:
+            ConfigError: the directory cannot be used.
+        """
+        incoming = self.directory / INCOMING
+        try:
+            self.disk.make_directory(incoming, DIRECTORY_MODE)
+            left_over = list(incoming.iterdir())
+            for path in left_over:
+                self.disk.remove(path)
+            self.quarantined = _count_files(self.directory / QUARANTINE)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot use object directory {self.directory}: {error.strerror}"
+            ) from error
+        if left_over:
+            self._log.info("removed {n} unfinished uploads", n=len(left_over))
+
+    def path(self, hash_: bytes) -> Path:
+        """Where the file of an object is."""
+        name = hash_.hex()
+        return self.directory / name[:2] / name[2:4] / name[4:]
+
+    def incoming_path(self) -> Path:
+        """A new name for an object on its way in."""
+        with self._numbering:
+            self._next_number += 1
+            return self.directory / INCOMING / str(self._next_number)
+
+    def sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
+        """The sizes of those objects that are there."""
+        wanted = set(hashes)
+        known = self.index.object_sizes(wanted)
+        found = {}
+        for hash_ in wanted - known.keys():
+            size = self._size_of_stranger(hash_)
+            if size:
+                found[hash_] = size
+        if found:
+            self.index.add_objects(found, self.now_ns())
+        return known | found
+
+    def is_stored(self, hash_: bytes, size: int) -> bool:
+        """Whether an object is there that the index knows, and its file, too."""
+        if self.index.object_sizes((hash_,)).get(hash_) != size:
+            return False
+        try:
+            status = os.stat(self.path(hash_), follow_symlinks=False)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == size
+
+    def open_object(self, hash_: bytes, size: int) -> int:
+        """A descriptor to read an object of known size; the caller closes it.
+
+        Raises:
+            ObjectNotFound: its file is gone.
+            CorruptObject: its file is not what it should be.
+        """
+        try:
+            descriptor = os.open(
+                self.path(hash_), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            )
+        except FileNotFoundError:
+            self.index.forget_objects((hash_,))
+            raise ObjectNotFound(hash_) from None
+        except OSError as error:
+            raise CorruptObject(hash_, error.strerror or "unreadable") from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            os.close(descriptor)
+            raise CorruptObject(hash_, f"{status.st_size} bytes instead of {size}")
+        return descriptor
+
+    def free_bytes(self) -> int:
+        """How much can still be written."""
+        status = os.statvfs(self.directory)
+        return status.f_bavail * status.f_frsize
+
+    def capacity_bytes(self) -> int:
+        """The size of the file system."""
+        status = os.statvfs(self.directory)
+        return status.f_blocks * status.f_frsize
+
+    def totals(self) -> ObjectTotals:
+        """How much is stored."""
+        return self.index.object_totals()
+
+    def quarantine(self, path: Path, reason: str) -> None:
+        """Put a damaged file aside, for somebody to look at."""
+        aside = self.directory / QUARANTINE
+        name = "".join(path.relative_to(self.directory).parts)
+        self.disk.make_directory(aside, DIRECTORY_MODE)
+        self.disk.rename(path, aside / name)
+        self.disk.sync_all((aside, path.parent))
+        self.quarantined += 1
+        self._log.error("object {name} put aside: {reason}", name=name, reason=reason)
+
+    def _size_of_stranger(self, hash_: bytes) -> int:
+        """The size of an object that the index does not know; 0: not there.
+
+        Nobody knows whether it is on disk already, so it is brought there.
+        """
+        path = self.path(hash_)
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except OSError:
+            return 0
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            return 0
+        self.disk.sync_all((path, path.parent, path.parent.parent, self.directory))
+        return status.st_size
+
+
+def _count_files(directory: Path) -> int:
+    try:
+        return len(os.listdir(directory))
+    except FileNotFoundError:
+        return 0
