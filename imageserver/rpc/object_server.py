@@ -1,0 +1,174 @@
+"""The methods of ObjectServer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from twisted.internet.defer import DeferredSemaphore
+
+from imageserver.errors import (
+    CorruptObject,
+    GobDecodeError,
+    RequestError,
+)
+from imageserver.gob import Limits
+from imageserver.model.object_messages import (
+    CheckObjectsRequest,
+    CheckObjectsResponse,
+    GetObjectsRequest,
+    GetObjectsResponse,
+)
+from imageserver.objects.intake import Intake
+from imageserver.objects.store import ObjectStore
+from imageserver.rpc.reception import Reception
+from imageserver.rpc.streamer import FilePart, Streamer
+from imageserver.srpc.access import Caller
+from imageserver.srpc.call import Call
+from imageserver.srpc.methods import Method
+from imageserver.worker import Worker
+
+GET_OBJECTS_SLOTS = 100
+MAXIMUM_OBJECT_BYTES = 1 << 44
+
+_SERVICE = "ObjectServer"
+_HASH_LISTS = Limits(message_bytes=64 << 20)
+_BATCH_BYTES = 1 << 20
+_SMALL_BYTES = 256 << 10
+
+
+class ObjectService:
+    """ObjectServer, on an object store.
+
+    Attributes:
+        slots: limits how many GetObjects calls are served at a time.
+    """
+
+    def __init__(self, store: ObjectStore, disk: Worker) -> None:
+        """Serve ``store``; its work is done by ``disk``."""
+        self._store = store
+        self._disk = disk
+        self._streamer = Streamer(disk)
+        self.slots = DeferredSemaphore(GET_OBJECTS_SLOTS)
+
+    def methods(
+        self,
+        *,
+        public_add: bool,
+        public_check: bool,
+        public_get: bool,
+        open_reads: bool,
+    ) -> list[Method]:
+        """The methods, with the access that the server's flags give."""
+        return [
+            Method(_SERVICE, "AddObjects", public=public_add, stream=self.add_objects),
+            Method(
+                _SERVICE,
+                "CheckObjects",
+                public=public_check,
+                unauthenticated=open_reads,
+                request=CheckObjectsRequest,
+                reply=self.check_objects,
+                limits=_HASH_LISTS,
+            ),
+            Method(
+                _SERVICE,
+                "GetObjects",
+                public=public_get,
+                unauthenticated=open_reads,
+                stream=self.get_objects,
+                limits=_HASH_LISTS,
+            ),
+        ]
+
+    async def check_objects(
+        self, _: Caller, request: CheckObjectsRequest
+    ) -> CheckObjectsResponse:
+        """Which objects are there?"""
+        sizes = await self._disk.run(self._store.sizes, request.hashes)
+        return CheckObjectsResponse(tuple(sizes.get(h, 0) for h in request.hashes))
+
+    async def get_objects(self, call: Call) -> None:
+        """Send objects, one behind the other."""
+        try:
+            request = await call.receive(GetObjectsRequest)
+        except GobDecodeError as error:
+            call.send(GetObjectsResponse(str(error)))
+            await call.drain()
+            raise
+        await self.slots.acquire()
+        try:
+            await self._send_objects(call, request.hashes)
+        finally:
+            self.slots.release()
+
+    async def _send_objects(self, call: Call, hashes: tuple[bytes, ...]) -> None:
+        known = await self._disk.run(self._store.sizes, hashes)
+        sizes = [known.get(hash_, 0) for hash_ in hashes]
+        unknown = [hash_ for hash_ in hashes if hash_ not in known]
+        if unknown:
+            count = f"first of {len(unknown)} unknown objects:"
+            text = (
+                f"{count if len(unknown) > 1 else 'unknown object:'} {unknown[0].hex()}"
+            )
+            call.send(GetObjectsResponse(text, tuple(sizes)))
+            return
+        call.send(GetObjectsResponse("", tuple(sizes)))
+        for batch in _batches(list(zip(hashes, sizes, strict=True))):
+            if len(batch) == 1 and batch[0][1] > _SMALL_BYTES:
+                await self._send_large(call, *batch[0])
+            else:
+                call.write(await self._disk.run(self._read_small, batch))
+                await call.drain()
+
+    async def _send_large(self, call: Call, hash_: bytes, size: int) -> None:
+        descriptor = await self._disk.run(self._store.open_object, hash_, size)
+        try:
+            await self._streamer.send(call.channel, FilePart(descriptor, 0, size))
+        finally:
+            os.close(descriptor)
+
+    def _read_small(self, batch: list[tuple[bytes, int]]) -> bytes:
+        pieces = []
+        for hash_, size in batch:
+            descriptor = self._store.open_object(hash_, size)
+            try:
+                piece = os.read(descriptor, size)
+            finally:
+                os.close(descriptor)
+            if len(piece) != size:
+                raise CorruptObject(hash_, f"{len(piece)} bytes instead of {size}")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def add_objects(self, call: Call) -> None:
+        """Take objects in, and answer each when it is on disk."""
+        intake = Intake(self._store)
+        reception = Reception(call, intake, self._disk, self._check_length)
+        try:
+            await reception.run()
+        finally:
+            await self._disk.run(intake.abandon)
+
+    def _check_length(self, length: int) -> None:
+        if length > min(MAXIMUM_OBJECT_BYTES, self._store.free_bytes()):
+            raise RequestError(f"no space for an object of {length} bytes")
+
+
+def _batches(
+    objects: list[tuple[bytes, int]],
+) -> Iterator[list[tuple[bytes, int]]]:
+    """Small objects together, up to the size of a batch; large ones alone."""
+    batch: list[tuple[bytes, int]] = []
+    size = 0
+    for entry in objects:
+        if batch and (entry[1] > _SMALL_BYTES or size + entry[1] > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry[1]
+        if entry[1] > _SMALL_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
