@@ -1,0 +1,1 @@
+"""Talking to an imageserver: the API that the tools and the replicator use."""

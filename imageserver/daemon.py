@@ -1,0 +1,165 @@
+"""Runs the daemon: ``imageserver`` in the foreground, or ``twistd imageserver``."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.logger import FileLogObserver, LogEvent, eventAsText, globalLogBeginner
+from twisted.logger import formatTime as format_time
+from twisted.python.usage import Options as TwistdOptions
+
+import imageserver
+from imageserver import config
+from imageserver.config import Settings
+from imageserver.errors import ConfigError, ImageServerError
+from imageserver.flags import HelpRequested, UsageError
+from imageserver.service import ImageServer
+
+PROGRAM = "imageserver"
+_FAILED = 1
+_MISUSED = 2
+_TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run in the foreground until SIGTERM or SIGINT.
+
+    Args:
+        argv: the arguments without the program's name; ``None``: the process's.
+
+    Returns:
+        The exit code: 0, or 1 after an error, or 2 if the arguments are wrong.
+    """
+    try:
+        settings = config.parse(sys.argv[1:] if argv is None else argv)
+    except HelpRequested:
+        print(config.FLAGS.usage(PROGRAM), end="")
+        return 0
+    except UsageError as error:
+        print(f"{error}\n{config.FLAGS.usage(PROGRAM)}", end="", file=sys.stderr)
+        return _MISUSED
+    if settings.version:
+        print(f"{PROGRAM} {imageserver.__version__}")
+        return 0
+    try:
+        config.check(settings, os.geteuid())
+        _run(settings)
+    except ImageServerError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return _FAILED
+    return 0
+
+
+def _run(settings: Settings) -> None:
+    """Run the reactor with the service on it.
+
+    Raises:
+        ImageServerError: the service could not be started, or had to stop.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415 - not before it is needed
+
+    globalLogBeginner.beginLoggingTo(
+        [FileLogObserver(sys.stderr, _format_event)], redirectStandardIO=False
+    )
+    errors: list[Exception] = []
+
+    def fail(error: Exception) -> None:
+        errors.append(error)
+        if reactor.running:
+            reactor.stop()
+
+    service = make_service(reactor, settings, fail)
+    service.privilegedStartService()
+
+    def start() -> None:
+        try:
+            service.startService()
+        except ImageServerError as error:
+            fail(error)
+
+    reactor.callWhenRunning(start)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    if errors:
+        raise errors[0]
+
+
+def make_service(
+    reactor: Any, settings: Settings, failed: Callable[[Exception], None]
+) -> ImageServer:
+    """The service that ``settings`` describe.
+
+    Raises:
+        ImageServerError: it cannot be put together.
+    """
+    drop = partial(_become, settings.username) if settings.username else lambda: None
+    return ImageServer(reactor, settings, drop, failed)
+
+
+def _become(username: str) -> None:
+    """Give up the rights of root."""
+    try:
+        entry = pwd.getpwnam(username)
+    except KeyError:
+        raise ConfigError(f"no such user: {username}") from None
+    os.initgroups(username, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ["HOME"] = entry.pw_dir
+
+
+def _format_event(event: LogEvent) -> str:
+    time = format_time(event.get("log_time"), timeFormat=_TIME_FORMAT)
+    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    # A name from outside must not be able to write lines of its own.
+    is_failure = "log_failure" in event
+    first, *traceback = text.split("\n") if is_failure else [text]
+    flat = first.replace("\n", "\\n").replace("\r", "\\r")
+    return "\n".join([f"{time} {flat}", *traceback]) + "\n"
+
+
+class Options(TwistdOptions):
+    """The flags, as ``twistd`` wants them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: Settings
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the arguments behind ``twistd imageserver``."""
+        try:
+            self.settings = config.parse(options or ())
+            user_id = os.geteuid()
+            if self.parent is not None and self.parent.get("uid"):
+                user_id = self.parent["uid"]
+            config.check(self.settings, user_id)
+        except HelpRequested:
+            print(config.FLAGS.usage(f"twistd {PROGRAM}"), end="")
+            raise SystemExit(0) from None
+        except UsageError as error:
+            usage = config.FLAGS.usage(f"twistd {PROGRAM}")
+            print(f"{error}\n{usage}", end="", file=sys.stderr)
+            raise SystemExit(_MISUSED) from None
+        except ConfigError as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            raise SystemExit(_FAILED) from None
+
+
+def makeService(options: Options) -> MultiService:
+    """The service for ``twistd``."""
+    from twisted.internet import reactor  # noqa: PLC0415 - not before it is needed
+
+    def failed(_: Exception) -> None:
+        reactor.stop()
+
+    try:
+        return make_service(reactor, options.settings, failed)
+    except ImageServerError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        raise SystemExit(_FAILED) from None

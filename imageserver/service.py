@@ -1,0 +1,249 @@
+"""The composition root: everything that the daemon consists of.
+
+One ``MultiService`` whose children are the pools of threads; the port, the stores and
+what goes on in the background start after them and stop before them, so that every
+call finds everything in place until it has ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from imageserver.config import Settings
+from imageserver.disk import Disk
+from imageserver.errors import CertificateError, ConfigError, ImageServerError
+from imageserver.images.database import ImageDatabase
+from imageserver.images.loading import Loading
+from imageserver.index.sqlite import SqliteIndex
+from imageserver.objects.reconciliation import Reconciliation
+from imageserver.objects.store import ObjectStore
+from imageserver.rpc.image_server import ImageService
+from imageserver.rpc.object_server import ObjectService
+from imageserver.srpc.access import Policy
+from imageserver.srpc.channel import Deadlines
+from imageserver.srpc.front_door import FrontDoorFactory
+from imageserver.srpc.methods import MethodTable
+from imageserver.srpc.server import CallServer
+from imageserver.srpc.tls import KeyPair, ServerTLS, load_certificates
+from imageserver.web.site import Pages, make_site
+from imageserver.web.status import StatusSource
+from imageserver.worker import PoolWorker
+
+_DISK_THREADS = 8
+_METADATA_THREADS = 4
+_CPU_THREADS = 1
+_BACKLOG = 1024
+_EXPIRY_INTERVAL_S = 1.0
+_NANOSECONDS = 1_000_000_000
+_INDEX_FILE = ".index.sqlite3"
+
+
+class ImageServer(MultiService):
+    """The daemon as a service.
+
+    Attributes:
+        port: what the server listens on, once it does.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        drop_privileges: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Put everything together; nothing is started yet.
+
+        Args:
+            reactor: runs it.
+            settings: how it is to be.
+            drop_privileges: called when the port is bound and certificates are read,
+                before any data is touched.
+            failed: told if the data cannot be loaded.
+
+        Raises:
+            CertificateError: the certificates cannot be used.
+        """
+        super().__init__()
+        self.port: IListeningPort | None = None
+        self._reactor = reactor
+        self._settings = settings
+        self._drop_privileges = drop_privileges
+        self._failed = failed
+        self._disk = self._add_pool("disk", _DISK_THREADS)
+        self._metadata = self._add_pool("metadata", _METADATA_THREADS)
+        self._cpu = self._add_pool("cpu", _CPU_THREADS)
+        self._make_stores()
+        self._server = self._make_server()
+        self._expiry = LoopingCall(self._expire)
+        self._expiry.clock = reactor
+        self._background: Deferred[None] | None = None
+
+    def _add_pool(self, name: str, threads: int) -> PoolWorker:
+        pool = PoolWorker(self._reactor, name, threads)
+        pool.setServiceParent(self)
+        return pool
+
+    def _make_stores(self) -> None:
+        images, objects = (
+            Path(self._settings.image_dir),
+            Path(self._settings.object_dir),
+        )
+        disk = Disk()
+        self._index = SqliteIndex(images / _INDEX_FILE, objects, images)
+        self._objects = ObjectStore(objects, self._index, disk, time.time_ns)
+        self._database = ImageDatabase(
+            images, self._index, self._objects, disk, time.time_ns
+        )
+        self._loading = Loading(self._database)
+
+    def _make_server(self) -> CallServer:
+        settings = self._settings
+        self._object_service = ObjectService(self._objects, self._disk)
+        image_service = ImageService(self._database, self._metadata, self._reactor)
+        open_reads = settings.allow_unauthenticated_reads
+        methods = MethodTable(
+            [
+                *image_service.methods(open_reads=open_reads),
+                *self._object_service.methods(
+                    public_add=settings.allow_public_add_objects,
+                    public_check=settings.allow_public_check_objects,
+                    public_get=settings.allow_public_get_objects,
+                    open_reads=open_reads,
+                ),
+            ]
+        )
+        policy = Policy(
+            insecure=settings.is_insecure,
+            trusted_users=frozenset(settings.srpc_trusted_users),
+            trusted_groups=frozenset(settings.srpc_trusted_groups),
+        )
+        handshake_s = settings.srpc_default_tls_handshake_timeout / _NANOSECONDS
+        return CallServer(
+            self._reactor,
+            methods,
+            policy,
+            None if settings.is_insecure else _make_tls(settings),
+            self._cpu,
+            attrs.evolve(Deadlines(), handshake_s=handshake_s),
+        )
+
+    def privilegedStartService(self) -> None:
+        """Bind the port, before anything slow is done.
+
+        Raises:
+            ConfigError: the port is not to be had.
+        """
+        super().privilegedStartService()
+        status = StatusSource(
+            self._database,
+            self._objects,
+            self._object_service,
+            self._server,
+            self._loading.progress,
+            self._metadata,
+            time.time,
+        )
+        site = make_site(Pages(status, self._metadata))
+        self.port = self._listen(FrontDoorFactory(self._server, site))
+        self._log.info("listening on {address}", address=self.port.getHost())
+
+    def _listen(self, factory: FrontDoorFactory) -> IListeningPort:
+        number, address = self._settings.port_num, self._settings.listen_address
+        refusals = []
+        for interface in (address,) if address else ("::", "0.0.0.0"):  # noqa: S104
+            try:
+                port: IListeningPort = self._reactor.listenTCP(
+                    number, factory, _BACKLOG, interface
+                )
+            except CannotListenError as error:
+                refusals.append(str(error.socketError))
+            else:
+                return port
+        raise ConfigError(f"cannot listen on port {number}: {refusals[-1]}")
+
+    def startService(self) -> None:
+        """Open the stores, and begin to load.
+
+        Raises:
+            ConfigError: the data directories cannot be used.
+        """
+        self._drop_privileges()
+        if self._settings.is_insecure:
+            self._log.warn(
+                "*** insecure mode: everybody who can connect may do everything ***"
+            )
+        self._index.open()
+        self._objects.open()
+        super().startService()
+        self._background = Deferred.fromCoroutine(self._load())
+
+    def stopService(self) -> Deferred[None]:
+        """Stop: no new connections, no calls, no background work; then the rest."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.port is not None:
+            await maybeDeferred(self.port.stopListening)
+        await self._server.stop()
+        self._loading.stop()
+        if self._expiry.running:
+            self._expiry.stop()
+        if self._background is not None:
+            self.running = 0
+            await self._background
+        await maybeDeferred(super().stopService)
+        self._index.close()
+        self._log.info("stopped")
+
+    async def _load(self) -> None:
+        """Load the images, let calls begin, then look at all objects."""
+        try:
+            await self._metadata.run(self._loading.run)
+            if not self.running:
+                return
+            self._server.start()
+            self._log.info("ready")
+            self._expiry.start(_EXPIRY_INTERVAL_S)
+            await self._reconcile()
+        except Exception as error:
+            self._log.failure("loading failed")
+            self._failed(error)
+
+    async def _reconcile(self) -> None:
+        reconciliation = Reconciliation(self._objects, time.time())
+        for number in range(Reconciliation.PIECES):
+            if not self.running:
+                return
+            await self._disk.run(reconciliation.run_piece, number)
+        self._log.info("object files: {findings}", findings=reconciliation.findings)
+
+    async def _expire(self) -> None:
+        try:
+            await self._metadata.run(self._database.expire)
+        except (OSError, ImageServerError) as error:
+            self._log.error("cannot remove expired images: {error}", error=error)
+
+
+def _make_tls(settings: Settings) -> ServerTLS:
+    if not settings.ca_file or not Path(settings.ca_file).exists():
+        raise CertificateError(
+            f"missing CA: {settings.ca_file or 'no -CAfile'} (see -permitInsecureMode)"
+        )
+    return ServerTLS(
+        KeyPair.load(Path(settings.cert_file), Path(settings.key_file)),
+        load_certificates(Path(settings.ca_file)),
+    )

@@ -1,0 +1,1 @@
+"""The pages: status, health, and what existing tools ask for."""

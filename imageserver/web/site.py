@@ -1,0 +1,142 @@
+"""The Klein resource."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+from werkzeug.exceptions import HTTPException, NotFound
+
+from imageserver.web.status import StatusSource
+from imageserver.web.units import show_bytes, show_count, show_duration, show_percent
+from imageserver.worker import Worker
+
+_HTTP_TIMEOUT_S = 60
+_TEXT = "text/plain; charset=utf-8"
+_HTML = "text/html; charset=utf-8"
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_STATIC_TYPES = {"style.css": "text/css; charset=utf-8"}
+
+
+class Pages:
+    """What a browser gets to see."""
+
+    app = Klein()
+
+    def __init__(self, status: StatusSource, worker: Worker) -> None:
+        """Tell what ``status`` knows; files are read with ``worker``."""
+        self._status = status
+        self._worker = worker
+        self._host_name: Deferred[str] | None = None
+        environment = Environment(
+            loader=PackageLoader("imageserver.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+        )
+        environment.filters.update(
+            bytes=show_bytes, count=show_count, duration=show_duration
+        )
+        environment.globals.update(percent=show_percent)
+        self._templates = environment
+
+    @app.route("/")
+    async def status(self, request: IRequest) -> bytes:
+        """The status page."""
+        started_s = time.perf_counter()
+        status = await self._status.collect()
+        if request.args.get(b"output") == [b"json"]:
+            return _answer(
+                request, json.dumps(status.as_json(), indent=4), "application/json"
+            )
+        page = self._templates.get_template("status.html").render(
+            status=status,
+            host=await self._find_host_name(),
+            now=time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+            render_ms=(time.perf_counter() - started_s) * 1000,
+        )
+        return _answer(request, page, _HTML)
+
+    @app.route("/healthz")
+    def healthz(self, request: IRequest) -> bytes:
+        """The process is alive."""
+        return _answer(request, "OK", _TEXT)
+
+    @app.route("/readiness")
+    def readiness(self, request: IRequest) -> bytes:
+        """Everything is loaded."""
+        if self._status.ready:
+            return _answer(request, "OK", _TEXT)
+        request.setResponseCode(SERVICE_UNAVAILABLE)
+        return _answer(request, "loading", _TEXT)
+
+    @app.route("/static/<name>")
+    async def static(self, request: IRequest, name: str) -> bytes:
+        """Style sheets."""
+        if name not in _STATIC_TYPES:
+            raise NotFound
+        path = resources.files("imageserver.web") / "static" / name
+        text = await self._worker.run(path.read_text)
+        request.setHeader("Cache-Control", "max-age=3600")
+        return _answer(request, text, _STATIC_TYPES[name])
+
+    @app.route("/_goSRPC_/getHostname")
+    async def host_name(self, request: IRequest) -> bytes:
+        """The name of this machine."""
+        return _answer(request, await self._find_host_name() + "\n", _TEXT)
+
+    @app.route("/_goSRPC_/listMethods")
+    def list_methods(self, request: IRequest) -> bytes:
+        """All methods that can be called."""
+        names = [method.full_name for method in self._status.server.methods]
+        return _answer(request, _lines(names), _TEXT)
+
+    @app.route("/_goSRPC_/listPublicMethods")
+    def list_public_methods(self, request: IRequest) -> bytes:
+        """The methods that any authenticated user may call."""
+        methods = self._status.server.methods
+        names = [method.full_name for method in methods if method.public]
+        return _answer(request, _lines(names), _TEXT)
+
+    @app.handle_errors(HTTPException)  # type: ignore[arg-type]
+    def not_found(self, request: IRequest, _: Failure) -> bytes:
+        """There is no such page."""
+        request.setResponseCode(NOT_FOUND)
+        return _answer(request, "404 page not found\n", _TEXT)
+
+    async def _find_host_name(self) -> str:
+        return await self._worker.run(socket.getfqdn)
+
+
+def make_site(pages: Pages) -> Site:
+    """The HTTP side of the port."""
+    resource: IResource = pages.app.resource()
+    site = Site(resource, timeout=_HTTP_TIMEOUT_S)
+    site.noisy = False
+    site.displayTracebacks = False
+    return site
+
+
+def _answer(request: IRequest, text: str, content_type: str) -> bytes:
+    for name, value in _SECURITY_HEADERS.items():
+        request.setHeader(name, value)
+    request.setHeader("Content-Type", content_type)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _lines(names: list[str]) -> str:
+    return "".join(f"{name}\n" for name in sorted(names))

@@ -1,0 +1,203 @@
+"""What the status page tells."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+import imageserver
+from imageserver.images.database import ImageDatabase
+from imageserver.images.loading import Progress
+from imageserver.objects.store import ObjectStore
+from imageserver.rpc.object_server import GET_OBJECTS_SLOTS, ObjectService
+from imageserver.srpc.server import CallServer
+from imageserver.worker import Worker
+
+_NEARLY_FULL_PERCENT = 95
+
+
+@attrs.frozen
+class Attention:
+    """Something that needs somebody.
+
+    Attributes:
+        level: ``bad`` or ``warn``.
+        text: what is the matter.
+        advice: what to do.
+    """
+
+    level: str
+    text: str
+    advice: str
+
+
+@attrs.frozen
+class Status:
+    """Everything on the status page. Sizes in bytes, times in seconds."""
+
+    version: str
+    role: str
+    insecure: bool
+    ready: bool
+    images_to_load: int
+    images_loaded: int
+    uptime_s: float
+    images: int
+    directories: int
+    objects: int
+    object_bytes: int
+    referenced_objects: int
+    referenced_bytes: int
+    quarantined: int
+    capacity_bytes: int
+    free_bytes: int
+    connections: int
+    open_connections: int
+    calls: int
+    running_calls: int
+    denied_calls: int
+    crashed_calls: int
+    slots_used: int
+    slots: int
+    cpu_s: float
+    resident_bytes: int
+    python: str
+    attention: tuple[Attention, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON types."""
+        return attrs.asdict(self)
+
+
+class StatusSource:
+    """Collects a :class:`Status`."""
+
+    def __init__(
+        self,
+        database: ImageDatabase,
+        objects: ObjectStore,
+        object_service: ObjectService,
+        server: CallServer,
+        progress: Progress,
+        worker: Worker,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._object_service = object_service
+        self._server = server
+        self._progress = progress
+        self._worker = worker
+        self._now_s = now_s
+        self._started_s = now_s()
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything is loaded."""
+        return self._progress.finished
+
+    @property
+    def server(self) -> CallServer:
+        """Knows the methods."""
+        return self._server
+
+    async def collect(self) -> Status:
+        """The status now."""
+        return await self._worker.run(self._collect)
+
+    def _collect(self) -> Status:
+        index = self._database.index
+        totals = self._objects.totals()
+        counters = self._server.counters
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        status = Status(
+            version=imageserver.__version__,
+            role="master",
+            insecure=self._server.policy.insecure,
+            ready=self._progress.finished,
+            images_to_load=self._progress.total,
+            images_loaded=self._progress.done,
+            uptime_s=self._now_s() - self._started_s,
+            images=index.image_count(),
+            directories=len(index.directories()),
+            objects=totals.objects,
+            object_bytes=totals.bytes_,
+            referenced_objects=totals.referenced_objects,
+            referenced_bytes=totals.referenced_bytes,
+            quarantined=self._objects.quarantined + self._database.quarantined,
+            capacity_bytes=self._objects.capacity_bytes(),
+            free_bytes=self._objects.free_bytes(),
+            connections=counters.connections,
+            open_connections=counters.open_connections,
+            calls=counters.calls,
+            running_calls=counters.running_calls,
+            denied_calls=counters.denied_calls,
+            crashed_calls=counters.crashed_calls,
+            slots_used=GET_OBJECTS_SLOTS - self._object_service.slots.tokens,
+            slots=GET_OBJECTS_SLOTS,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            resident_bytes=_resident_bytes(),
+            python=sys.version.split()[0],
+        )
+        return attrs.evolve(status, attention=tuple(_attention(status)))
+
+
+def _attention(status: Status) -> list[Attention]:
+    """What needs somebody, worst first."""
+    found = []
+    if status.insecure:
+        found.append(
+            Attention(
+                "bad",
+                "This server runs in insecure mode: everybody may do everything.",
+                "Give it a CA file (-CAfile) and certificates.",
+            )
+        )
+    if status.quarantined:
+        found.append(
+            Attention(
+                "bad",
+                f"{status.quarantined} damaged files were put aside.",
+                "Look at .quarantine in the data directories and at the log.",
+            )
+        )
+    used = status.capacity_bytes - status.free_bytes
+    if used * 100 >= status.capacity_bytes * _NEARLY_FULL_PERCENT:
+        found.append(
+            Attention(
+                "bad",
+                "The objects' file system is nearly full.",
+                "Delete images that nobody needs, or add space.",
+            )
+        )
+    if status.crashed_calls:
+        found.append(
+            Attention(
+                "warn",
+                f"{status.crashed_calls} calls ended in an internal error.",
+                "The log has the details; please report them.",
+            )
+        )
+    if not status.ready:
+        found.append(
+            Attention(
+                "warn",
+                f"Images are being loaded: {status.images_loaded} of"
+                f" {status.images_to_load}.",
+                "Calls wait until this is done.",
+            )
+        )
+    return found
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

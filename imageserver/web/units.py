@@ -1,0 +1,39 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+_PREFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+
+
+def show_bytes(count: int) -> str:
+    """A size with a binary unit: ``1.5 MiB``."""
+    value = float(count)
+    for prefix in _PREFIXES:
+        if abs(value) < 1024 or prefix == _PREFIXES[-1]:
+            break
+        value /= 1024
+    digits = 0 if not prefix or value >= 100 else 1
+    return f"{value:.{digits}f} {prefix}B"
+
+
+def show_count(count: int) -> str:
+    """A number with groups of three digits, apart by thin spaces."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def show_duration(seconds: float) -> str:
+    """A duration: ``3 d 4 h``, ``5 min 12 s``, ``0.4 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    while len(parts) > 1 and parts[0][0] == 0:
+        parts.pop(0)
+    return " ".join(f"{number} {unit}" for number, unit in parts[:2])
+
+
+def show_percent(part: float, whole: float) -> str:
+    """How much of ``whole`` is ``part``: ``12.3 %``."""
+    return f"{100 * part / whole:.1f} %" if whole else "0.0 %"
