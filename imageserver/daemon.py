@@ -163,3 +163,7 @@ def makeService(options: Options) -> MultiService:
     except ImageServerError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(_FAILED) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

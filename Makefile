@@ -1,0 +1,43 @@
+# Everything runs in a virtual environment of its own, which is made when it is needed.
+
+VENV ?= .venv
+PYTHON ?= python3
+TREE ?=
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help demo test check unit clean
+
+help:
+	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
+	@echo "make test    everything that CI runs"
+	@echo "make check   formatting, lint, types, layers"
+	@echo "make unit    the tests that need no daemon"
+	@echo "make clean   remove what these targets made"
+
+$(READY): pyproject.toml setup.py
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@# The plain editable mode would hide the plugin from twistd.
+	@$(BIN)/python -m pip install --editable ".[dev]" --config-settings editable_mode=compat \
+		> $(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m imageserver.tool.demo $(if $(TREE),-tree=$(TREE)) $(if $(ONCE),-once) $(if $(PORT),-portNum=$(PORT))
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --config pyproject.toml
+
+test: check
+	ONCE=1 $(MAKE) --no-print-directory demo
+	$(BIN)/python -m pytest -q
+
+unit: $(READY)
+	$(BIN)/python -m pytest -q -m "not system"
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

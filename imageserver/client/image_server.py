@@ -1,0 +1,121 @@
+"""Calls of ImageServer."""
+
+from __future__ import annotations
+
+from imageserver.errors import CallError
+from imageserver.model.image import Directory, Image
+from imageserver.model.image_messages import (
+    AddImageRequest,
+    AddImageResponse,
+    CheckDirectoryRequest,
+    CheckDirectoryResponse,
+    CheckImageRequest,
+    CheckImageResponse,
+    DeleteImageRequest,
+    DeleteImageResponse,
+    FindLatestImageRequest,
+    FindLatestImageResponse,
+    GetImageRequest,
+    GetImageResponse,
+    ListSelectedImagesRequest,
+    MakeDirectoryRequest,
+    MakeDirectoryResponse,
+)
+from imageserver.srpc.call import Call
+from imageserver.srpc.client import Connection
+
+_NAME_LIMIT = 8 << 10
+
+
+class ImageServerClient:
+    """Calls of ImageServer over one connection.
+
+    All methods raise ``CallError`` if the server refuses, ``ProtocolError`` if the
+    connection breaks.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Use ``connection``."""
+        self._connection = connection
+
+    async def add_image(self, name: str, image: Image) -> None:
+        """Add an image, whose objects must be there already."""
+        request = AddImageRequest(name, image)
+        await self._connection.call("ImageServer.AddImage", request, AddImageResponse)
+
+    async def check_directory(self, name: str) -> bool:
+        """Whether there is such a directory."""
+        response = await self._connection.call(
+            "ImageServer.CheckDirectory",
+            CheckDirectoryRequest(name),
+            CheckDirectoryResponse,
+        )
+        return response.directory_exists
+
+    async def check_image(self, name: str) -> bool:
+        """Whether there is such an image."""
+        response = await self._connection.call(
+            "ImageServer.CheckImage", CheckImageRequest(name), CheckImageResponse
+        )
+        return response.image_exists
+
+    async def delete_image(self, name: str) -> None:
+        """Delete an image."""
+        await self._connection.call(
+            "ImageServer.DeleteImage", DeleteImageRequest(name), DeleteImageResponse
+        )
+
+    async def find_latest_image(self, request: FindLatestImageRequest) -> str:
+        """The name of the newest image of a directory; empty: there is none."""
+        response = await self._connection.call(
+            "ImageServer.FindLatestImage", request, FindLatestImageResponse
+        )
+        if response.error:
+            raise CallError(response.error)
+        return response.image_name
+
+    async def get_image(self, request: GetImageRequest) -> Image | None:
+        """An image; ``None``: there is none of that name."""
+        response = await self._connection.call(
+            "ImageServer.GetImage", request, GetImageResponse
+        )
+        return response.image
+
+    async def list_directories(self) -> list[Directory]:
+        """All directories, in no particular order."""
+        directories: list[Directory] = []
+        async with self._connection.begin("ImageServer.ListDirectories") as call:
+            while True:
+                directory = await call.receive(Directory)
+                if not directory.name:
+                    return directories
+                directories.append(directory)
+
+    async def list_images(self) -> list[str]:
+        """The names of all images, in no particular order."""
+        async with self._connection.begin("ImageServer.ListImages") as call:
+            return await _receive_names(call)
+
+    async def list_selected_images(
+        self, request: ListSelectedImagesRequest
+    ) -> list[str]:
+        """The names of the images that ``request`` selects."""
+        async with self._connection.begin("ImageServer.ListSelectedImages") as call:
+            call.send(request)
+            await call.drain()
+            return await _receive_names(call)
+
+    async def make_directory(self, name: str, *, make_all: bool = False) -> None:
+        """Make a directory, and with ``make_all`` its parents."""
+        await self._connection.call(
+            "ImageServer.MakeDirectory",
+            MakeDirectoryRequest(name, make_all),
+            MakeDirectoryResponse,
+        )
+
+
+async def _receive_names(call: Call) -> list[str]:
+    names = []
+    while line := await call.receive_line(_NAME_LIMIT):
+        names.append(line.decode("utf-8", "surrogateescape"))
+    return names

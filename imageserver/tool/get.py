@@ -1,0 +1,78 @@
+"""``imagetool get``: an image becomes a tree."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from imageserver.errors import ImageNotFound, ImageServerError
+from imageserver.model.image import Image
+from imageserver.model.image_messages import GetImageRequest
+from imageserver.model.tree import show
+from imageserver.tool.progress import ProgressBar
+from imageserver.tool.session import Session
+from imageserver.tool.units import show_bytes, show_rate, show_seconds
+from imageserver.tool.unpack import Unpacker
+
+_INITIAL_IMAGE = "var/lib/initial-image"
+
+
+async def fetch_image(session: Session, name: str) -> Image:
+    """An image with its file system.
+
+    Raises:
+        ImageServerError: there is none.
+    """
+    images = await session.images()
+    image = await images.get_image(
+        GetImageRequest(name, timeout_ns=session.settings.timeout)
+    )
+    if image is None or image.file_system is None:
+        raise ImageNotFound(f"image: {name} not found")
+    return image
+
+
+async def get(session: Session, name: str, target: str) -> int:
+    """Unpack an image into a directory that is empty or not there; the exit code.
+
+    Raises:
+        ImageServerError: it cannot be fetched or written.
+    """
+    image = await fetch_image(session, name)
+    assert image.file_system is not None  # noqa: S101 - fetch_image has seen to it
+    objects = await session.objects()
+    unpacker = Unpacker(image.file_system, target)
+    await session.blocking(unpacker.__enter__)
+    try:
+        await session.blocking(unpacker.make_skeleton)
+        wanted = unpacker.wanted()
+        size = sum(size for _, size in wanted)
+        began_s = time.monotonic()
+        with ProgressBar("Downloading", size) as bar:
+            await objects.get_objects(
+                [hash_ for hash_, _ in wanted], unpacker.receive, bar.advance
+            )
+        left_out = await session.blocking(unpacker.finish)
+        took_s = time.monotonic() - began_s
+    finally:
+        await session.blocking(unpacker.__exit__, *sys.exc_info())
+    session.debug(
+        f"downloaded {show_bytes(size)} ({len(wanted)} objects) in"
+        f" {show_seconds(took_s)} ({show_rate(size, took_s)})"
+    )
+    for item in left_out:
+        print(f"left out: {show(item.path)}: {item.reason}", file=sys.stderr)
+    await session.blocking(_write_initial_image, name, target)
+    return 0
+
+
+def _write_initial_image(name: str, target: str) -> None:
+    """Leave the image's name where the machine looks for it."""
+    path = os.path.join(target, _INITIAL_IMAGE)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+    except OSError as error:
+        raise ImageServerError(f"cannot write {path}: {error.strerror}") from error

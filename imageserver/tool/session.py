@@ -1,0 +1,109 @@
+"""One run of a tool: its settings, its connection, its threads."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from imageserver.client.image_server import ImageServerClient
+from imageserver.client.object_server import ObjectServerClient
+from imageserver.errors import ImageServerError
+from imageserver.srpc.client import Connection, connect
+from imageserver.srpc.tls import ClientTLS
+from imageserver.tool.credentials import load_key_pair
+from imageserver.worker import PoolWorker
+
+_THREADS = 4
+
+
+@attrs.frozen
+class Settings:
+    """The values of the flags. Durations in nanoseconds."""
+
+    image_server_hostname: str
+    image_server_port_num: int
+    cert_directory: str
+    expires_in: int
+    required_paths: str
+    skip_fields: str
+    ignore_expiring: bool
+    build_commit_id: str
+    timeout: int
+    log_debug_level: int
+
+
+class DiallingFailed(ImageServerError):
+    """There is no connection to the server."""
+
+
+class Session:
+    """What a sub-command works with.
+
+    Attributes:
+        reactor: runs it.
+        settings: what the user wants.
+        worker: does what blocks.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self.reactor = reactor
+        self.settings = settings
+        self.worker = PoolWorker(reactor, "imagetool", _THREADS)
+        self._connection: Connection | None = None
+
+    async def images(self) -> ImageServerClient:
+        """The images of the server.
+
+        Raises:
+            DiallingFailed: it cannot be reached, or does not let us in.
+        """
+        return ImageServerClient(await self._connect())
+
+    async def objects(self) -> ObjectServerClient:
+        """The objects of the server.
+
+        Raises:
+            DiallingFailed: it cannot be reached, or does not let us in.
+        """
+        return ObjectServerClient(await self._connect(), self.worker)
+
+    def debug(self, text: str) -> None:
+        """Tell something to those who asked for more."""
+        if self.settings.log_debug_level >= 0:
+            print(text, file=sys.stderr)
+
+    async def _connect(self) -> Connection:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        settings = self.settings
+        directory = settings.cert_directory or str(Path.home() / ".ssl")
+        try:
+            pair = load_key_pair(Path(directory))
+            self._connection = await connect(
+                self.reactor,
+                settings.image_server_hostname,
+                settings.image_server_port_num,
+                ClientTLS(pair) if pair is not None else None,
+                self.worker,
+            )
+        except ImageServerError as error:
+            raise DiallingFailed(f"Error dialing: {error}") from error
+        return self._connection
+
+    def start(self) -> None:
+        """Begin."""
+        self.worker.startService()
+
+    def stop(self) -> None:
+        """End the connection and the threads."""
+        if self._connection is not None:
+            self._connection.close()
+        self.worker.stopService()
+
+    def blocking(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Run something that blocks in a thread."""
+        return self.worker.run(function, *args, **kwargs)
