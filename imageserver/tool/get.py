@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -15,7 +16,9 @@ from imageserver.tool.session import Session
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
 from imageserver.tool.unpack import Unpacker
 
-_INITIAL_IMAGE = "var/lib/initial-image"
+_INITIAL_IMAGE_DIRECTORY = ("var", "lib")
+_INITIAL_IMAGE = "initial-image"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 async def fetch_image(session: Session, name: str) -> Image:
@@ -68,11 +71,27 @@ async def get(session: Session, name: str, target: str) -> int:
 
 
 def _write_initial_image(name: str, target: str) -> None:
-    """Leave the image's name where the machine looks for it."""
-    path = os.path.join(target, _INITIAL_IMAGE)
+    """Leave the image's name where the machine looks for it.
+
+    What the image has in that place may be a link to anywhere: none is followed.
+    """
+    directory = os.open(target, _DIRECTORY)
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(f"{name}\n")
+        for component in _INITIAL_IMAGE_DIRECTORY:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(component, 0o755, dir_fd=directory)
+            below = os.open(component, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = below
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_INITIAL_IMAGE, dir_fd=directory)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(
+            os.open(_INITIAL_IMAGE, flags, 0o644, dir_fd=directory), "wb"
+        ) as file:
+            file.write(f"{name}\n".encode())
     except OSError as error:
-        raise ImageServerError(f"cannot write {path}: {error.strerror}") from error
+        text = f"cannot write {_INITIAL_IMAGE} in {target}: {error.strerror}"
+        raise ImageServerError(text) from error
+    finally:
+        os.close(directory)

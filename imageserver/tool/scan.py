@@ -1,0 +1,299 @@
+"""Scans a directory of this machine: its tree, and the hashes of its files.
+
+Nothing outside the directory is read, whatever happens in it meanwhile: every path is
+opened one component at a time and no symbolic link is followed. Mount points are
+crossed, as the reference implementation does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import BinaryIO, Self
+
+import attrs
+
+from imageserver.errors import ImageServerError
+from imageserver.model.filter import Matcher
+from imageserver.model.hash import NO_HASH
+from imageserver.model.inode import RegularInode, SpecialInode, SymlinkInode
+from imageserver.model.tree import show
+from imageserver.tool.tree import (
+    PIECE_BYTES,
+    Content,
+    DirectoryNode,
+    FileNode,
+    Progress,
+    RootDirectory,
+    Tree,
+    build_tree,
+    explained,
+)
+
+_NANO = 1_000_000_000
+_READ_TRIES = 2
+_MAX_THREADS = 8
+_PENDING_PER_THREAD = 8
+# A file that was replaced by a FIFO since it was looked at must not block us.
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class FileChanged(ImageServerError):
+    """A file did not stay the same while it was read.
+
+    Attributes:
+        path: the path of the file on this machine.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(f"file changed while it was read: {show(path)}")
+        self.path = path
+
+
+def scan_directory(
+    root: bytes | str, matcher: Matcher | None, progress: Progress
+) -> Tree:
+    """Scan a directory.
+
+    Args:
+        root: the directory; it becomes the root of the file system.
+        matcher: matches the paths to leave out, each with all that is below it. A
+            path starts with ``/`` at the root of the file system.
+        progress: called as files are hashed.
+
+    Raises:
+        FileAccessError: something cannot be read; the text names it.
+        FileChanged: a file keeps changing.
+    """
+    path = os.path.abspath(os.fsencode(root))
+    with explained("cannot read directory", path):
+        directory = RootDirectory(path)
+    with directory, HashPool(progress) as pool:
+        return _Scan(path, directory, matcher, pool).run()
+
+
+class _Abandoned(Exception):
+    """Another job failed; the result of this one is of no interest."""
+
+
+class HashPool:
+    """Hashes files in several threads; a context manager.
+
+    The first error, in the order in which the jobs were handed in, is raised in the
+    thread that uses the pool. Leaving the pool abandons the jobs that are not done.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        """Start with no jobs; ``progress`` is called in the thread of the user."""
+        thread_count = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+        self._executor = ThreadPoolExecutor(thread_count, "hash")
+        self._pending: deque[Future[int]] = deque()
+        self._pending_limit = thread_count * _PENDING_PER_THREAD
+        self._progress = progress
+        self._abandoned = threading.Event()
+        self._file_count = 0
+        self._byte_count = 0
+
+    def submit(self, job: Callable[[], int]) -> None:
+        """Run ``job`` in a thread; it returns how many bytes it has hashed.
+
+        Waits if many jobs are pending. Every job that was handed in is called, even
+        after an error, so that it can close what it was given.
+        """
+        self._pending.append(self._executor.submit(job))
+        if len(self._pending) > self._pending_limit:
+            self._accept_oldest()
+
+    def digest(self, read: Callable[[int], bytes], size: int) -> tuple[bytes, int]:
+        """Hash up to ``size`` bytes; to be called by jobs.
+
+        Returns:
+            The hash, and how many bytes there were.
+        """
+        hasher = hashlib.sha512()
+        left = size
+        while left and (piece := read(min(left, PIECE_BYTES))):
+            if self._abandoned.is_set():
+                raise _Abandoned
+            hasher.update(piece)
+            left -= len(piece)
+        return hasher.digest(), size - left
+
+    def finish(self) -> None:
+        """Wait for all jobs."""
+        while self._pending:
+            self._accept_oldest()
+
+    def _accept_oldest(self) -> None:
+        self._byte_count += self._pending.popleft().result()
+        self._file_count += 1
+        self._progress(self._file_count, self._byte_count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._abandoned.set()
+        self._executor.shutdown()
+
+
+@attrs.frozen
+class _Identity:
+    """What tells that a file is still the one that was hashed."""
+
+    device: int
+    number: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _Identity:
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class _Scan:
+    """One scan; the tree is complete when the pool has done its jobs."""
+
+    def __init__(
+        self,
+        root_path: bytes,
+        directory: RootDirectory,
+        matcher: Matcher | None,
+        pool: HashPool,
+    ) -> None:
+        self._root_path = root_path
+        self._directory = directory
+        self._matcher = matcher
+        self._pool = pool
+        self._links: dict[tuple[int, int], FileNode] = {}
+
+    def run(self) -> Tree:
+        """Walk through all directories; returns when everything is hashed."""
+        root = _directory_node(os.fstat(self._directory.fd))
+        open_directories = [(b"", root)]
+        while open_directories:
+            path, node = open_directories.pop()
+            self._read_directory(path, node)
+            open_directories.extend(
+                (path + b"/" + name, child)
+                for name, child in sorted(node.entries.items(), reverse=True)
+                if isinstance(child, DirectoryNode)
+            )
+        self._pool.finish()
+        return build_tree(root)
+
+    def _read_directory(self, path: bytes, node: DirectoryNode) -> None:
+        with explained("cannot read directory", self._real_path(path)):
+            fd = self._directory.open_directory(path)
+            names = sorted(os.fsencode(name) for name in os.listdir(fd))
+        for name in names:
+            child_path = path + b"/" + name
+            if self._matcher is not None and self._matcher.matches(child_path):
+                continue
+            with explained("cannot read", self._real_path(child_path)):
+                node.entries[name] = self._node(fd, name, child_path)
+
+    def _node(self, fd: int, name: bytes, path: bytes) -> FileNode | DirectoryNode:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            return _directory_node(status)
+        key = (status.st_dev, status.st_ino)
+        if status.st_nlink > 1 and key in self._links:
+            return self._links[key]
+        node = FileNode()
+        if stat.S_ISREG(status.st_mode):
+            self._hash_in_thread(fd, name, path, status, node)
+        elif stat.S_ISLNK(status.st_mode):
+            target = os.readlink(name, dir_fd=fd)
+            node.inode = SymlinkInode(status.st_uid, status.st_gid, target)
+        else:
+            node.inode = _special_inode(status)
+        if status.st_nlink > 1:
+            self._links[key] = node
+        return node
+
+    def _hash_in_thread(
+        self,
+        directory_fd: int,
+        name: bytes,
+        path: bytes,
+        status: os.stat_result,
+        node: FileNode,
+    ) -> None:
+        file_fd = os.open(name, _FILE_FLAGS, dir_fd=directory_fd)
+        opened = os.fstat(file_fd)
+        if (opened.st_dev, opened.st_ino) != (status.st_dev, status.st_ino):
+            os.close(file_fd)
+            raise FileChanged(self._real_path(path))
+        self._pool.submit(partial(self._hash, file_fd, path, node))
+
+    def _hash(self, fd: int, path: bytes, node: FileNode) -> int:
+        """Hash a file and close it; runs in a thread."""
+        real_path = self._real_path(path)
+        try:
+            with explained("cannot read", real_path):
+                status, digest = _read_unchanged(fd, real_path, self._pool)
+        finally:
+            os.close(fd)
+        node.inode = _regular_inode(status, digest)
+        if status.st_size:
+            opener = partial(_reopen, self._root_path, path, _Identity.of(status))
+            node.content = Content(digest, status.st_size, opener)
+        return status.st_size
+
+    def _real_path(self, path: bytes) -> bytes:
+        return self._root_path.rstrip(b"/") + path
+
+
+def _read_unchanged(
+    fd: int, real_path: bytes, pool: HashPool
+) -> tuple[os.stat_result, bytes]:
+    read: Callable[[int], bytes] = partial(os.read, fd)
+    for _ in range(_READ_TRIES):
+        before = os.fstat(fd)
+        os.lseek(fd, 0, os.SEEK_SET)
+        digest, size = pool.digest(read, before.st_size)
+        after = os.fstat(fd)
+        if (
+            size == before.st_size
+            and _Identity.of(before) == _Identity.of(after)
+            and before.st_ctime_ns == after.st_ctime_ns
+        ):
+            return after, digest if size else NO_HASH
+    raise FileChanged(real_path)
+
+
+def _reopen(root_path: bytes, path: bytes, identity: _Identity) -> BinaryIO:
+    directory_path, _, name = path.rpartition(b"/")
+    real_path = root_path.rstrip(b"/") + path
+    with explained("cannot read", real_path), RootDirectory(root_path) as root:
+        directory_fd = root.open_directory(directory_path)
+        fd = os.open(name, _FILE_FLAGS, dir_fd=directory_fd)
+        file = os.fdopen(fd, "rb")
+    if _Identity.of(os.fstat(fd)) != identity:
+        file.close()
+        raise FileChanged(real_path)
+    return file
+
+
+def _directory_node(status: os.stat_result) -> DirectoryNode:
+    return DirectoryNode(status.st_mode, status.st_uid, status.st_gid)
+
+
+def _regular_inode(status: os.stat_result, digest: bytes) -> RegularInode:
+    seconds, nanoseconds = divmod(status.st_mtime_ns, _NANO)
+    owner = (status.st_uid, status.st_gid)
+    times = (nanoseconds, seconds)
+    return RegularInode(status.st_mode, *owner, *times, status.st_size, digest)
+
+
+def _special_inode(status: os.stat_result) -> SpecialInode:
+    seconds, nanoseconds = divmod(status.st_mtime_ns, _NANO)
+    owner = (status.st_uid, status.st_gid)
+    return SpecialInode(status.st_mode, *owner, nanoseconds, seconds, status.st_rdev)
