@@ -135,7 +135,9 @@ def _answer(request: IRequest, text: str, content_type: str) -> bytes:
     for name, value in _SECURITY_HEADERS.items():
         request.setHeader(name, value)
     request.setHeader("Content-Type", content_type)
-    return text.encode("utf-8", "backslashreplace")
+    body = text.encode("utf-8", "backslashreplace")
+    request.setHeader("Content-Length", str(len(body)))
+    return body
 
 
 def _lines(names: list[str]) -> str:

@@ -1,0 +1,65 @@
+"""The daemon's flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imageserver import config
+from imageserver.errors import ConfigError
+from imageserver.flags import UsageError
+
+ROOT, SOMEBODY = 0, 1000
+
+
+def settings(directory: Path, *flags: str) -> config.Settings:
+    """Settings whose directories exist."""
+    both = (f"-imageDir={directory}", f"-objectDir={directory}")
+    return config.parse([*both, *flags])
+
+
+def test_defaults() -> None:
+    """Names and defaults are those that operators know."""
+    found = config.parse([])
+    assert found.port_num == 6971
+    assert found.image_dir == "/var/lib/imageserver"
+    assert found.object_dir == "/var/lib/objectserver"
+    assert found.ca_file == "/etc/ssl/CA.pem"
+    assert found.cert_file == "/etc/ssl/imageserver/cert.pem"
+    assert not found.permit_insecure_mode
+
+
+@pytest.mark.parametrize("argv", [["word"], ["-portNum=65536"], ["-portNum=x"], ["-x"]])
+def test_mistakes(argv: list[str]) -> None:
+    """Whatever is not understood is refused, also words behind the flags."""
+    with pytest.raises(UsageError):
+        config.parse(argv)
+
+
+def test_root(tmp_path: Path) -> None:
+    """Root needs a user to become, or permission; nobody else can become anybody."""
+    with pytest.raises(ConfigError, match="Do not run the Image Server as root"):
+        config.check(settings(tmp_path), ROOT)
+    config.check(settings(tmp_path, "-permitRoot"), ROOT)
+    config.check(settings(tmp_path, "-username=imageserver"), ROOT)
+    config.check(settings(tmp_path), SOMEBODY)
+    with pytest.raises(ConfigError, match="only root can become"):
+        config.check(settings(tmp_path, "-username=imageserver"), SOMEBODY)
+
+
+def test_directories(tmp_path: Path) -> None:
+    """A directory that is not there is named, with what to do."""
+    with pytest.raises(ConfigError, match=r"no directory /nonexistent: .* -objectDir"):
+        config.check(settings(tmp_path, "-objectDir=/nonexistent"), SOMEBODY)
+
+
+def test_insecure(tmp_path: Path) -> None:
+    """Insecure mode needs permission, and no CA file; an empty one is a CA file."""
+    authorities = tmp_path / "CA.pem"
+    flag = f"-CAfile={authorities}"
+    assert not settings(tmp_path, flag).is_insecure
+    assert settings(tmp_path, flag, "-permitInsecureMode").is_insecure
+    assert settings(tmp_path, "-CAfile=", "-permitInsecureMode").is_insecure
+    authorities.touch()
+    assert not settings(tmp_path, flag, "-permitInsecureMode").is_insecure

@@ -1,0 +1,134 @@
+"""The pages, asked for in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from imageserver.disk import Disk
+from imageserver.images.database import ImageDatabase
+from imageserver.images.loading import Progress
+from imageserver.index.sqlite import SqliteIndex
+from imageserver.objects.store import ObjectStore
+from imageserver.rpc.object_server import ObjectService
+from imageserver.srpc.access import Policy
+from imageserver.srpc.channel import Deadlines
+from imageserver.srpc.methods import Method, MethodTable
+from imageserver.srpc.server import CallServer
+from imageserver.web.site import Pages, make_site
+from imageserver.web.status import StatusSource
+from imageserver.worker import InlineWorker
+
+
+@attrs.define
+class Server:
+    """A site and what it tells about."""
+
+    site: object
+    calls: CallServer
+    objects: ObjectStore
+    progress: Progress
+
+    def get(self, path: str) -> tuple[str, dict[str, str], str]:
+        """Status line, headers and body of the answer."""
+        protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(
+            f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode()
+        )
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        return status, dict(line.split(": ", 1) for line in lines), body.decode()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    """Pages over empty stores."""
+    for name in ("images", "objects"):
+        (tmp_path / name).mkdir()
+    index = SqliteIndex(tmp_path / "index", tmp_path / "objects", tmp_path / "images")
+    index.open()
+    objects = ObjectStore(tmp_path / "objects", index, Disk(), lambda: 0)
+    database = ImageDatabase(tmp_path / "images", index, objects, Disk(), lambda: 0)
+    methods = MethodTable([Method("S", "Open", public=True), Method("S", "Closed")])
+    worker, clock = InlineWorker(), Clock()
+    calls = CallServer(clock, methods, Policy(), None, worker, Deadlines())
+    progress = Progress(finished=True)
+    service = ObjectService(objects, worker)
+    status = StatusSource(
+        database, objects, service, calls, progress, worker, clock.seconds
+    )
+    return Server(make_site(Pages(status, worker)), calls, objects, progress)
+
+
+def test_calm(server: Server) -> None:
+    """With nothing wrong the page says so, and carries the security headers."""
+    status, headers, body = server.get("/")
+    assert status == "HTTP/1.1 200 OK"
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Nothing needs attention" in body
+    assert body.startswith("<!DOCTYPE html>")
+
+
+def test_attention(server: Server) -> None:
+    """Insecure mode, damaged files, crashes and loading are named, worst first."""
+    server.calls.policy = Policy(insecure=True)
+    server.objects.quarantined = 3
+    server.calls.counters.crashed_calls = 2
+    server.progress.finished = False
+    server.progress.total = 7
+    body = server.get("/")[2]
+    texts = ["insecure mode", "3 damaged files", "2 calls ended", "loaded: 0 of 7"]
+    places = [body.index(text) for text in texts]
+    assert places == sorted(places)
+    assert "Nothing needs attention" not in body
+
+
+def test_json(server: Server) -> None:
+    """The same page as JSON."""
+    status, headers, body = server.get("/?output=json")
+    assert (status, headers["Content-Type"]) == ("HTTP/1.1 200 OK", "application/json")
+    values = json.loads(body)
+    assert (values["images"], values["slots"], values["ready"]) == (0, 100, True)
+
+
+def test_health(server: Server) -> None:
+    """The process is healthy while it loads, but not ready."""
+    server.progress.finished = False
+    assert server.get("/healthz")[2] == "OK"
+    assert server.get("/readiness")[0] == "HTTP/1.1 503 Service Unavailable"
+    server.progress.finished = True
+    assert server.get("/readiness")[2] == "OK"
+
+
+def test_methods(server: Server) -> None:
+    """Both lists of methods are sorted, one a line."""
+    assert server.get("/_goSRPC_/listMethods")[2] == "S.Closed\nS.Open\n"
+    assert server.get("/_goSRPC_/listPublicMethods")[2] == "S.Open\n"
+
+
+def test_style_sheet(server: Server) -> None:
+    """The style sheet is small, cached, and all there is below its path."""
+    _, headers, body = server.get("/static/style.css")
+    assert headers["Content-Type"] == "text/css; charset=utf-8"
+    assert "max-age" in headers["Cache-Control"]
+    assert len(body) < 20_000
+    for path in ("/static/", "/static/page.html", "/static/../site.py", "/nothing"):
+        assert server.get(path)[0] == "HTTP/1.1 404 Not Found"
+
+
+def test_host_is_escaped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that comes from outside becomes markup."""
+    monkeypatch.setattr("socket.getfqdn", lambda: "<script>alert(1)</script>")
+    body = server.get("/")[2]
+    assert "<script>" not in body
+    assert "&lt;script&gt;" in body
