@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _syncfs: Callable[[int], int] | None = getattr(
@@ -30,6 +31,10 @@ class Disk:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+
+    def flush(self, descriptor: int) -> None:
+        """Bring what was written to disk."""
+        os.fsync(descriptor)
 
     def sync(self, path: Path) -> None:
         """Bring a file's content, or a directory's entries, to disk."""
@@ -75,6 +80,11 @@ class Disk:
         """Remove a name; it need not be there."""
         path.unlink(missing_ok=True)
 
+    def discard(self, path: Path) -> None:
+        """:meth:`remove` what is of no use any more, if that can be done."""
+        with suppress(OSError):
+            self.remove(path)
+
     def truncate(self, path: Path) -> None:
         """Make a file empty, on disk, too."""
         descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
@@ -91,11 +101,19 @@ class Disk:
             return False
         return True
 
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory."""
+        path.rmdir()
+
     def save(self, path: Path, pieces: Iterable[bytes], mode: int = 0o644) -> None:
         """Write a whole file in place of what has that name, durably."""
         temporary = path.with_name(f"{path.name}~")
         self.write_file(temporary, pieces, mode)
-        self.rename(temporary, path)
+        try:
+            self.rename(temporary, path)
+        except OSError:
+            self.discard(temporary)
+            raise
         self.sync(path.parent)
 
     def write_file(self, path: Path, pieces: Iterable[bytes], mode: int) -> None:
@@ -106,9 +124,9 @@ class Disk:
             try:
                 for piece in pieces:
                     self.write(descriptor, piece)
-                os.fsync(descriptor)
+                self.flush(descriptor)
             finally:
                 os.close(descriptor)
         except BaseException:
-            self.remove(path)
+            self.discard(path)
             raise

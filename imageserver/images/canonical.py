@@ -13,7 +13,12 @@ from pathlib import Path
 import attrs
 
 from imageserver import gob
-from imageserver.errors import CorruptImage, GobDecodeError
+from imageserver.errors import (
+    CorruptImage,
+    GobDecodeError,
+    GobTypeError,
+    InvalidImage,
+)
 from imageserver.gob import uint_bytes
 from imageserver.model.image import Image
 from imageserver.model.image_messages import GetImageResponse
@@ -51,15 +56,31 @@ class ImageFile:
     value_bytes: int
     file_system_offset: int
 
+    @property
+    def checksum(self) -> bytes:
+        """What the file ends in."""
+        return self.pieces[-1]
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of the file."""
+        return sum(map(len, self.pieces))
+
 
 def make_image_file(image: Image) -> ImageFile:
-    """The file for an image."""
-    encoder = gob.Encoder()
-    encoder.define(Image)
-    value = bytearray()
-    encoder.write_value(value, image, _IMAGE)
-    bare = bytearray()
-    encoder.write_value(bare, gob.evolve(image, file_system=None), _IMAGE)
+    """The file for an image.
+
+    Raises:
+        InvalidImage: it holds a value that cannot be stored.
+    """
+    value, bare = bytearray(), bytearray()
+    try:
+        encoder = gob.Encoder()
+        encoder.define(Image)
+        encoder.write_value(value, image, _IMAGE)
+        encoder.write_value(bare, gob.evolve(image, file_system=None), _IMAGE)
+    except GobTypeError as error:
+        raise InvalidImage(f"malformed image: {error}") from error
     type_id = _id_bytes(_IMAGE_ID)
     head = _DEFINITIONS + uint_bytes(len(type_id) + len(value)) + type_id
     digest = hashlib.sha512(head)
@@ -78,13 +99,18 @@ class StoredImage:
 
     Attributes:
         image: the image.
-        is_canonical: whether we wrote the file.
-        has_checksum: whether the file ends in a checksum; very old ones do not.
+        checksum: what the file ends in; very old ones have none.
+        file_bytes: the size of the file.
     """
 
     image: Image
-    is_canonical: bool
-    has_checksum: bool
+    checksum: bytes
+    file_bytes: int
+
+    def is_canonical(self, image_file: ImageFile) -> bool:
+        """Whether the file is the one that we would write."""
+        canonical = image_file.checksum, image_file.file_bytes
+        return (self.checksum, self.file_bytes) == canonical
 
 
 def read_image_file(name: str, path: Path) -> StoredImage:
@@ -104,7 +130,7 @@ def read_image_file(name: str, path: Path) -> StoredImage:
         digest = hashlib.sha512(memoryview(data)[: decoded.end]).digest()
         if digest != trailer:
             raise CorruptImage(name, "checksum mismatch")
-    return StoredImage(decoded.value, data.startswith(_DEFINITIONS), bool(trailer))
+    return StoredImage(decoded.value, trailer, len(data))
 
 
 def response_head(value_bytes: int) -> bytes:

@@ -7,21 +7,23 @@ references behind that nobody can tell: then all images are read anew.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 from twisted.logger import Logger
 
-from imageserver.errors import ConfigError, CorruptImage
+from imageserver.errors import ConfigError, CorruptImage, InvalidName
 from imageserver.images.database import ImageDatabase
+from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
-from imageserver.index.base import ImageRecord
-from imageserver.model.names import ROOT
+from imageserver.images.records import is_file_of
+from imageserver.model.names import ROOT, check_image_name
 
 QUARANTINE = ".quarantine"
+_NAME_BYTES = 255
 
 
 @attrs.define
@@ -58,17 +60,20 @@ class Loading:
 
         Raises:
             ConfigError: the image directory cannot be read.
+            StoreError: the index fails.
         """
         database = self._database
         try:
+            remove_unfinished(database.disk, database.directory)
             directories, files = self._walk()
             database.quarantined = self._count_quarantined()
         except OSError as error:
             raise ConfigError(
-                f"cannot read image directory {database.directory}: {error.strerror}"
+                f"cannot use image directory {error.filename or database.directory}:"
+                f" {error.strerror}"
             ) from error
         known = {record.name: record for record in database.index.images()}
-        if any(not _matches(record, files.get(name)) for name, record in known.items()):
+        if any(not is_file_of(files.get(name), r) for name, r in known.items()):
             self._log.warn("images were changed by somebody else: reading all of them")
             database.index.forget_images()
             known = {}
@@ -96,27 +101,30 @@ class Loading:
             for entry in self._entries(name):
                 full_name = entry.name if name == ROOT else f"{name}/{entry.name}"
                 status = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    directories.append(full_name)
+                if stat.S_ISREG(status.st_mode) and _is_temporary(entry.name):
+                    self._database.disk.remove(Path(entry.path))
+                elif entry.name.startswith("."):
+                    continue
+                elif stat.S_ISDIR(status.st_mode):
+                    if self._is_valid(full_name):
+                        directories.append(full_name)
                 elif not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                     continue  # an empty file keeps the name of a deleted image
-                elif entry.name.endswith("~"):
-                    self._database.disk.remove(Path(entry.path))
-                else:
+                elif self._is_valid(full_name):
                     files[full_name] = status
         return directories, files
 
-    def _entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
+    def _entries(self, directory: str) -> list[os.DirEntry[str]]:
         with os.scandir(self._database.path(directory)) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                try:
-                    entry.name.encode()
-                except UnicodeEncodeError:
-                    self._log.warn("not an image: {path!r}", path=entry.path)
-                    continue
-                yield entry
+            return list(entries)
+
+    def _is_valid(self, name: str) -> bool:
+        try:
+            check_image_name(name)
+        except InvalidName as error:
+            self._log.warn("left out of the images: {error}", error=error)
+            return False
+        return True
 
     def _load_directories(self, names: list[str]) -> None:
         index = self._database.index
@@ -130,12 +138,19 @@ class Loading:
             except CorruptImage as error:
                 self._put_aside(path / FILE_NAME, str(error))
                 owner_group = ""
+            except OSError as error:
+                self._log.error(
+                    "cannot read metadata of directory {name}: {error}",
+                    name=name,
+                    error=error.strerror,
+                )
+                owner_group = ""
             if known.get(name) != owner_group:
                 index.add_directory(name, owner_group)
 
     def _load_image(self, name: str) -> None:
         try:
-            self._database.take_over(name)
+            self._database.files.take_over(name)
         except CorruptImage as error:
             self._put_aside(self._database.path(name), str(error))
         except OSError as error:
@@ -146,12 +161,20 @@ class Loading:
     def _put_aside(self, path: Path, reason: str) -> None:
         database = self._database
         aside = database.directory / QUARANTINE
-        name = str(path.relative_to(database.directory)).replace("/", "%")
-        database.disk.make_directory(aside, 0o700)
-        database.disk.rename(path, aside / name)
-        database.disk.sync_all((aside, path.parent))
-        database.quarantined += 1
-        self._log.error("put aside: {reason}", reason=reason)
+        name = _flat_name(path.relative_to(database.directory))
+        try:
+            database.disk.make_directory(aside, 0o700)
+            database.disk.rename(path, aside / name)
+            database.disk.sync_all((aside, path.parent))
+        except OSError as error:
+            self._log.error(
+                "cannot put aside: {reason}: {error}",
+                reason=reason,
+                error=error.strerror,
+            )
+        else:
+            database.quarantined += 1
+            self._log.error("put aside as {name}: {reason}", name=name, reason=reason)
 
     def _count_quarantined(self) -> int:
         try:
@@ -160,9 +183,16 @@ class Loading:
             return 0
 
 
-def _matches(record: ImageRecord, status: os.stat_result | None) -> bool:
-    return status is not None and (
-        record.file_bytes,
-        record.file_mtime_ns,
-        record.file_inode,
-    ) == (status.st_size, status.st_mtime_ns, status.st_ino)
+def _is_temporary(file_name: str) -> bool:
+    """Whether a file was left by a write that did not come to its end."""
+    if file_name.startswith("."):
+        return file_name == f"{FILE_NAME}~"
+    return file_name.endswith("~")
+
+
+def _flat_name(path: Path) -> str:
+    """One component to keep a file under, whatever the length of its path."""
+    name = str(path).replace("/", "%")
+    if len(os.fsencode(name)) > _NAME_BYTES:
+        return hashlib.sha256(os.fsencode(name)).hexdigest()
+    return name

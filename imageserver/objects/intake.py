@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
+from imageserver.errors import StoreError
 from imageserver.objects.store import DIRECTORY_MODE, FILE_MODE, ObjectStore
-
-_SYNC_ONE_BY_ONE = 8
-"""Up to so many objects are synced each; more are cheaper with the file system."""
 
 
 @attrs.frozen
@@ -35,7 +34,10 @@ class Outcome:
 
 
 class Intake:
-    """The objects of one stream; used by one thread at a time."""
+    """The objects of one stream; used by one thread at a time.
+
+    What goes wrong with an object is told in its outcome: no method raises an error.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -72,12 +74,11 @@ class Intake:
             sizes = again | {hash_: size for hash_, (_, size) in new.items()}
             if sizes:
                 self._store.index.add_objects(sizes, self._store.now_ns())
-        except OSError as error:
-            text = f"cannot store: {error.strerror}"
-            return [o if o.error else Outcome(o.hash_, error=text) for o in outcomes]
-        finally:
+        except (OSError, StoreError) as error:
             for path, _ in new.values():
-                self._store.disk.remove(path)
+                self._store.disk.discard(path)
+            text = _why(error)
+            return [o if o.error else Outcome(o.hash_, error=text) for o in outcomes]
         return outcomes
 
     def abandon(self) -> None:
@@ -85,12 +86,15 @@ class Intake:
         if self._current is not None:
             self._current.discard()
         for path, _ in self._new.values():
-            self._store.disk.remove(path)
+            self._store.disk.discard(path)
         self._current = None
         self._new.clear()
 
     def _has(self, hash_: bytes, size: int) -> bool:
-        return hash_ in self._new or self._store.is_stored(hash_, size)
+        try:
+            return hash_ in self._new or self._store.is_stored(hash_, size)
+        except StoreError:
+            return False  # recording it will fail, too, and give the reason
 
     def _finish(self, upload: _Upload) -> Outcome:
         outcome = upload.finish()
@@ -107,21 +111,17 @@ class Intake:
         return outcome
 
     def _store_all(self, paths: dict[bytes, Path]) -> None:
+        if not paths:
+            return
         disk = self._store.disk
-        root = self._store.directory
-        one_by_one = len(paths) <= _SYNC_ONE_BY_ONE
-        if one_by_one or not disk.sync_file_system(root):
-            disk.sync_all(paths.values())
-        touched: dict[Path, None] = {}
-        for hash_, path in paths.items():
-            target = self._store.path(hash_)
-            for directory in (target.parent.parent, target.parent):
-                if disk.make_directory(directory, DIRECTORY_MODE):
-                    touched[directory.parent] = None
-            disk.rename(path, target)
-            touched[target.parent] = None
-        if one_by_one or not disk.sync_file_system(root):
-            disk.sync_all(touched)
+        self._store.sync_files(list(paths.values()))
+        targets = {path: self._store.path(hash_) for hash_, path in paths.items()}
+        with self._store.placing:
+            for path, target in targets.items():
+                disk.make_directory(target.parent.parent, DIRECTORY_MODE)
+                disk.make_directory(target.parent, DIRECTORY_MODE)
+                disk.rename(path, target)
+        self._store.sync_names(list(targets.values()))
 
 
 class _Upload:
@@ -162,7 +162,10 @@ class _Upload:
                 self._fail(error)
 
     def finish(self) -> Outcome:
-        self._close()
+        try:
+            self._close()
+        except OSError as error:
+            self._fail(error)
         hash_ = self._digest.digest()
         if self._expected_hash is not None and hash_ != self._expected_hash:
             wrong = (
@@ -170,18 +173,25 @@ class _Upload:
                 f" expected={self._expected_hash.hex()}"
             )
             return Outcome(hash_, error=wrong)
-        return Outcome(hash_, added=self.path is not None, error=self._error)
+        if self._error:
+            return Outcome(hash_, error=self._error)
+        return Outcome(hash_, added=self.path is not None)
 
     def discard(self) -> None:
-        self._close()
+        with suppress(OSError):
+            self._close()
         if self.path is not None:
-            self._disk.remove(self.path)
+            self._disk.discard(self.path)
 
     def _fail(self, error: OSError) -> None:
-        self._error = f"cannot store: {error.strerror}"
+        self._error = _why(error)
         self.discard()
 
     def _close(self) -> None:
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+def _why(error: OSError | StoreError) -> str:
+    return f"cannot store: {getattr(error, 'strerror', None) or error}"

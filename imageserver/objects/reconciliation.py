@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 from twisted.logger import Logger
 
+from imageserver.errors import StoreError
 from imageserver.objects.store import ObjectStore
 
 _HEX = frozenset("0123456789abcdef")
@@ -55,55 +58,92 @@ class Reconciliation:
         self.findings = Findings()
 
     def run_piece(self, number: int) -> None:
-        """Look at the objects whose hashes begin with the byte ``number``."""
+        """Look at the objects whose hashes begin with the byte ``number``.
+
+        If they cannot be read, all is left as it is.
+        """
         first = bytes([number])
-        known = self._store.index.objects_between(
-            first + bytes(63), first + b"\xff" * 63
-        )
-        there: dict[bytes, int] = {}
-        new: dict[bytes, int] = {}
+        try:
+            if number == 0:
+                self.findings.foreign += self._count_foreign()
+            self._compare(first)
+        except OSError as error:
+            self._log.error(
+                "cannot look at objects {first}: {error}",
+                first=first.hex(),
+                error=error.strerror,
+            )
+        except StoreError as error:
+            self._log.error("cannot record objects: {error}", error=error)
+
+    def _compare(self, first: bytes) -> None:
+        index = self._store.index
+        known = index.objects_between(first + bytes(63), first + b"\xff" * 63)
+        there = set()
+        new = {}
         for hash_, path, status in self._scan(self._store.directory / first.hex()):
-            there[hash_] = status.st_size
-            if hash_ in known:
-                if status.st_size != known[hash_]:
-                    reason = f"{status.st_size} bytes instead of {known[hash_]}"
-                    self._put_aside(hash_, path, reason)
-            elif status.st_ctime < self._started_s:
-                if status.st_size == 0:
-                    self._put_aside(hash_, path, "empty")
-                else:
-                    new[hash_] = status.st_size
-        gone = [hash_ for hash_ in known if hash_ not in there]
-        if gone:
-            self._store.index.forget_objects(gone)
+            there.add(hash_)
+            if self._is_recent(status):
+                continue
+            size = known.get(hash_)
+            if status.st_size == 0:
+                self._put_aside(hash_, path, status, "empty")
+            elif size is None:
+                new[hash_] = status.st_size
+            elif size != status.st_size:
+                reason = f"{status.st_size} bytes instead of {size}"
+                self._put_aside(hash_, path, status, reason)
         if new:
-            self._store.index.add_objects(new, self._store.now_ns())
-        self.findings.found += len(new)
+            self._store.record_found(new)
+            self.findings.found += len(new)
+        self._forget(known.keys() - there)
+
+    def _forget(self, vanished: Iterable[bytes]) -> None:
+        with self._store.placing:
+            gone = [h for h in vanished if not os.path.lexists(self._store.path(h))]
+            if gone:
+                self._store.index.forget_objects(gone)
         self.findings.gone += len(gone)
 
-    def _scan(self, directory: Path) -> list[tuple[bytes, Path, os.stat_result]]:
-        objects = []
+    def _scan(self, directory: Path) -> Iterator[tuple[bytes, Path, os.stat_result]]:
+        if directory.is_symlink():
+            return
         for middle in _entries(directory):
             if not middle.is_dir(follow_symlinks=False) or not _is_hex(middle.name, 2):
                 self.findings.foreign += 1
                 continue
             for entry in _entries(Path(middle.path)):
-                path = Path(entry.path)
-                status = entry.stat(follow_symlinks=False)
-                if entry.name.endswith("~") and stat.S_ISREG(status.st_mode):
-                    self._store.disk.remove(path)  # another program's unfinished write
-                elif not stat.S_ISREG(status.st_mode) or not _is_hex(
-                    entry.name, _REST_DIGITS
-                ):
-                    self.findings.foreign += 1
-                else:
-                    name = directory.name + middle.name + entry.name
-                    objects.append((bytes.fromhex(name), path, status))
-        return objects
+                with suppress(FileNotFoundError):  # it went away meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    if not stat.S_ISREG(status.st_mode):
+                        self.findings.foreign += 1
+                    elif entry.name.endswith("~"):  # another program's unfinished write
+                        self._store.disk.remove(Path(entry.path))
+                    elif not _is_hex(entry.name, _REST_DIGITS):
+                        self.findings.foreign += 1
+                    else:
+                        name = directory.name + middle.name + entry.name
+                        yield bytes.fromhex(name), Path(entry.path), status
 
-    def _put_aside(self, hash_: bytes, path: Path, reason: str) -> None:
-        self._store.quarantine(path, reason)
-        self._store.index.forget_objects((hash_,))
+    def _count_foreign(self) -> int:
+        """How many files and directories beside those of the objects there are."""
+        return sum(
+            not entry.name.startswith(".")
+            and not (_is_hex(entry.name, 2) and entry.is_dir(follow_symlinks=False))
+            for entry in _entries(self._store.directory)
+        )
+
+    def _is_recent(self, status: os.stat_result) -> bool:
+        return status.st_ctime >= self._started_s
+
+    def _put_aside(
+        self, hash_: bytes, path: Path, seen: os.stat_result, reason: str
+    ) -> None:
+        with self._store.placing:
+            if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
+                return  # it was replaced by a good one
+            self._store.index.forget_objects((hash_,))
+            self._store.quarantine(path, reason)
         self.findings.damaged += 1
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -22,6 +23,8 @@ INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+_SYNC_ONE_BY_ONE = 8
+"""Up to so many objects are synced each; more are cheaper with the file system."""
 
 
 class ObjectStore:
@@ -32,6 +35,8 @@ class ObjectStore:
         index: what is known of them.
         disk: how files are changed.
         now_ns: the time.
+        placing: held while files get or lose the names of objects, so that a good
+            file that comes is not taken for the damaged one it replaces.
     """
 
     _log = Logger()
@@ -48,6 +53,7 @@ class ObjectStore:
         self.disk = disk
         self.now_ns = now_ns
         self.quarantined = 0
+        self.placing = threading.Lock()
         self._numbering = threading.Lock()
         self._next_number = 0
 
@@ -83,7 +89,11 @@ class ObjectStore:
             return self.directory / INCOMING / str(self._next_number)
 
     def sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
-        """The sizes of those objects that are there."""
+        """The sizes of those objects that are there.
+
+        Raises:
+            StoreError: the index fails.
+        """
         wanted = set(hashes)
         known = self.index.object_sizes(wanted)
         found = {}
@@ -92,11 +102,49 @@ class ObjectStore:
             if size:
                 found[hash_] = size
         if found:
-            self.index.add_objects(found, self.now_ns())
+            try:
+                self.record_found(found)
+            except OSError as error:
+                self._log.error("cannot bring objects to disk: {e}", e=error.strerror)
+                return known
         return known | found
 
+    def record_found(self, sizes: Mapping[bytes, int]) -> None:
+        """Record objects that somebody else put there.
+
+        Nobody knows whether they are on disk already, so they are brought there.
+
+        Raises:
+            OSError: that fails.
+            StoreError: the index fails.
+        """
+        paths = [self.path(hash_) for hash_ in sizes]
+        self.sync_files(paths)
+        self.sync_names(paths)
+        self.index.add_objects(sizes, self.now_ns())
+
+    def sync_files(self, paths: Sequence[Path]) -> None:
+        """Bring the content of files to disk."""
+        self._sync(paths, paths)
+
+    def sync_names(self, paths: Sequence[Path]) -> None:
+        """Bring the names of objects to disk.
+
+        That means all their directories: who made them may not have synced them yet.
+        """
+        levels = [(self.directory, path.parent.parent, path.parent) for path in paths]
+        self._sync(paths, dict.fromkeys(chain.from_iterable(levels)))
+
+    def _sync(self, objects: Sequence[Path], paths: Iterable[Path]) -> None:
+        one_by_one = len(objects) <= _SYNC_ONE_BY_ONE
+        if one_by_one or not self.disk.sync_file_system(self.directory):
+            self.disk.sync_all(paths)
+
     def is_stored(self, hash_: bytes, size: int) -> bool:
-        """Whether an object is there that the index knows, and its file, too."""
+        """Whether an object is there that the index knows, and its file, too.
+
+        Then it is on disk: the index learns of objects after that.
+        """
         if self.index.object_sizes((hash_,)).get(hash_) != size:
             return False
         try:
@@ -142,7 +190,11 @@ class ObjectStore:
         return self.index.object_totals()
 
     def quarantine(self, path: Path, reason: str) -> None:
-        """Put a damaged file aside, for somebody to look at."""
+        """Put a damaged file aside, for somebody to look at.
+
+        Raises:
+            OSError: that fails.
+        """
         aside = self.directory / QUARANTINE
         name = "".join(path.relative_to(self.directory).parts)
         self.disk.make_directory(aside, DIRECTORY_MODE)
@@ -152,19 +204,13 @@ class ObjectStore:
         self._log.error("object {name} put aside: {reason}", name=name, reason=reason)
 
     def _size_of_stranger(self, hash_: bytes) -> int:
-        """The size of an object that the index does not know; 0: not there.
-
-        Nobody knows whether it is on disk already, so it is brought there.
-        """
+        """The size of an object that the index does not know; 0: not there."""
         path = self.path(hash_)
         try:
             status = os.stat(path, follow_symlinks=False)
         except OSError:
             return 0
-        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-            return 0
-        self.disk.sync_all((path, path.parent, path.parent.parent, self.directory))
-        return status.st_size
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _count_files(directory: Path) -> int:

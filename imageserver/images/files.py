@@ -1,0 +1,178 @@
+"""Image files, and the index in step with them.
+
+A file is complete and on disk before the index knows of it, and the index has
+forgotten it before it goes away. So a crash leaves files that the index does not
+know, at worst, and the next start takes these over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from imageserver.disk import Disk
+from imageserver.errors import CorruptImage, InvalidImage, RequestError, StoreError
+from imageserver.images.admission import Admitted, measure
+from imageserver.images.canonical import ImageFile, make_image_file, read_image_file
+from imageserver.images.records import is_file_of, make_record
+from imageserver.index.base import ImageIndex, ImageRecord
+
+_MODE = 0o644
+
+
+class ImageFiles:
+    """The image files below one directory.
+
+    The caller sees to it that an image is changed by one thread at a time.
+    """
+
+    _log = Logger()
+
+    def __init__(self, directory: Path, index: ImageIndex, disk: Disk) -> None:
+        self._directory = directory
+        self._index = index
+        self._disk = disk
+
+    def path(self, name: str) -> Path:
+        """Where the file of an image is."""
+        return self._directory / name
+
+    def open_image(self, record: ImageRecord) -> int:
+        """A descriptor to read an image's file; the caller closes it.
+
+        Raises:
+            CorruptImage: the file is not the one that was indexed.
+        """
+        try:
+            descriptor = os.open(
+                self.path(record.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            )
+        except OSError as error:
+            raise CorruptImage(record.name, error.strerror or "unreadable") from error
+        if not is_file_of(os.fstat(descriptor), record):
+            os.close(descriptor)
+            raise CorruptImage(record.name, "the file was changed by somebody else")
+        return descriptor
+
+    def add(self, name: str, admitted: Admitted, image_file: ImageFile) -> None:
+        """Write the file of a new image, and index it.
+
+        Raises:
+            RequestError: the name was used before.
+            OSError: the file cannot be written.
+            StoreError: the index fails.
+        """
+        path = self.path(name)
+        temporary = path.with_name(f"{path.name}~")
+        try:
+            self._disk.write_file(temporary, image_file.pieces, _MODE)
+            try:
+                self._disk.link(temporary, path)
+            except FileExistsError:
+                raise RequestError(
+                    f"cannot add previously deleted image: {name}"
+                ) from None
+        finally:
+            self._disk.discard(temporary)
+        try:
+            self._disk.sync(path.parent)
+            self._record(name, admitted, image_file)
+        except (OSError, StoreError):
+            # Nobody was told of the image: its name can be used again.
+            with suppress(OSError):
+                self._unlink(path)
+            raise
+
+    def _record(self, name: str, admitted: Admitted, image_file: ImageFile) -> None:
+        status = self.path(name).stat()
+        record = make_record(name, admitted, image_file, status)
+        self._index.add_image(record, admitted.references)
+
+    def remove(self, record: ImageRecord, *, keep_name: bool) -> None:
+        """Take an image out of the index, then its file away.
+
+        In this order a crash in between leaves the image as it was: the next start
+        finds its file.
+
+        Args:
+            record: the image.
+            keep_name: leave an empty file, so that the name is not used again.
+
+        Raises:
+            OSError: the file cannot be removed.
+            StoreError: the index fails.
+        """
+        path = self.path(record.name)
+        references = self._references(record)
+        self._index.remove_image(record.name, references)
+        try:
+            if keep_name:
+                self._empty(path)
+            else:
+                self._unlink(path)
+        except OSError:
+            if self._is_intact(record):
+                self._index.add_image(record, references)
+            raise
+
+    def _references(self, record: ImageRecord) -> Mapping[bytes, int]:
+        """The references of an image.
+
+        Nobody can tell those of a damaged image. They stay until the index is
+        rebuilt: objects are kept too long.
+        """
+        name, path = record.name, self.path(record.name)
+        try:
+            if self._is_intact(record):
+                return measure(read_image_file(name, path).image).references
+            reason = "its file was changed by somebody else"
+        except (CorruptImage, InvalidImage, OSError) as error:
+            reason = str(error)
+        self._log.error(
+            "removing damaged image {name}: {reason}", name=name, reason=reason
+        )
+        return {}
+
+    def _is_intact(self, record: ImageRecord) -> bool:
+        try:
+            status = os.stat(self.path(record.name), follow_symlinks=False)
+        except OSError:
+            return False
+        return is_file_of(status, record)
+
+    def _empty(self, path: Path) -> None:
+        """Put an empty file in place of one, whose readers can read on."""
+        try:
+            self._disk.save(path, (), _MODE)
+        except OSError:  # the disk may be full
+            self._disk.truncate(path)
+            self._disk.sync(path.parent)
+
+    def _unlink(self, path: Path) -> None:
+        self._disk.remove(path)
+        self._disk.sync(path.parent)
+
+    def take_over(self, name: str) -> None:
+        """Index an image file that is there, and make it canonical.
+
+        Raises:
+            CorruptImage: it is damaged.
+            OSError: it cannot be read or written.
+            StoreError: the index fails.
+        """
+        path = self.path(name)
+        stored = read_image_file(name, path)
+        if not stored.checksum:
+            self._log.warn("image without checksum: {name}", name=name)
+        try:
+            admitted = measure(stored.image)
+            image_file = make_image_file(admitted.image)
+        except InvalidImage as error:
+            raise CorruptImage(name, str(error)) from error
+        if not stored.is_canonical(image_file):
+            self._disk.save(path, image_file.pieces, _MODE)
+        self._record(name, admitted, image_file)

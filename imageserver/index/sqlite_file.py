@@ -1,0 +1,194 @@
+"""The SQLite file of the index: beginning it, and telling when it is of no use.
+
+Whatever is wrong with the file, nothing is lost with it; see
+:mod:`imageserver.index`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from imageserver.errors import ConfigError, StoreError
+
+_SCHEMA_VERSION = "1"
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE objects (
+    hash BLOB PRIMARY KEY,
+    size INTEGER,  -- NULL: an image refers to it, but it is not there
+    reference_count INTEGER NOT NULL DEFAULT 0,
+    last_used_ns INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE images (
+    name TEXT PRIMARY KEY,
+    directory TEXT NOT NULL,
+    created_on_ns INTEGER,
+    expires_at_ns INTEGER,
+    details TEXT NOT NULL  -- the rest of the record, as JSON
+) WITHOUT ROWID;
+CREATE INDEX images_by_directory ON images (directory, created_on_ns DESC);
+CREATE INDEX images_by_expiration ON images (expires_at_ns);
+CREATE TABLE directories (
+    name TEXT PRIMARY KEY,
+    owner_group TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_DAMAGES = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+)
+_PRIMARY_CODE = 0xFF
+
+
+class SqliteFile:
+    """An SQLite file with one writer and any number of readers.
+
+    Queries and transactions raise ``StoreError`` if the file fails them. A file that
+    turns out to be damaged is marked, and the next :meth:`open` begins a new one.
+    """
+
+    _log = Logger()
+
+    def __init__(self, path: Path, directories: Mapping[str, Path]) -> None:
+        """Name the file; :meth:`open` comes next.
+
+        Args:
+            path: the file.
+            directories: what it is the index of, by their use.
+        """
+        self._path = path
+        self._directories = directories
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._connecting = threading.Lock()
+        self._writing = threading.Lock()
+        self._writer: sqlite3.Connection
+
+    def open(self) -> None:
+        """Open the file, or begin a new one if it is of no use.
+
+        Raises:
+            ConfigError: that cannot be done.
+        """
+        try:
+            self._writer = self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigError(f"cannot open index {self._path}: {error}") from error
+
+    def close(self) -> None:
+        """Close the file; it cannot be used any more."""
+        with self._writing, self._connecting:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def _open(self) -> sqlite3.Connection:
+        reason = "it was found damaged"
+        if not self._damage_mark.exists():
+            try:
+                connection = self._connect()
+                if self._is_ours(connection):
+                    return connection
+                reason = "it belongs to other directories or another version"
+            except sqlite3.DatabaseError as error:
+                if _code(error) not in _DAMAGES | {sqlite3.SQLITE_ERROR}:
+                    raise  # it may be good, but cannot be used: locked, no space
+                reason = str(error)
+        self._log.warn("beginning a new index: {reason}", reason=reason)
+        self.close()
+        for suffix in ("-wal", "-shm", ""):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._damage_mark.unlink(missing_ok=True)
+        connection = self._connect()
+        self._is_ours(connection)
+        return connection
+
+    @property
+    def _damage_mark(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-damaged")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, timeout=60, check_same_thread=False
+        )
+        with self._connecting:
+            self._connections.append(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        """Whether the file is the index of our directories; a new one is made so."""
+        identity = {"schema": _SCHEMA_VERSION} | {
+            use: _identify(directory) for use, directory in self._directories.items()
+        }
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", identity.items())
+        return dict(connection.execute("SELECT key, value FROM meta")) == identity
+
+    @property
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    def query(self, query: str, *values: Any) -> Iterator[Any]:
+        """The rows of a query, in this thread's own connection."""
+        with self._translated_errors():
+            yield from self._reader.execute(query, [_bindable(v) for v in values])
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A change that is made as a whole, on disk when the block is left."""
+        with self._translated_errors(), self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:  # some errors end it by themselves
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if _code(error) in _DAMAGES:
+                self._log.critical("the index is damaged: the next start rebuilds it")
+                with suppress(OSError):
+                    self._damage_mark.touch()
+            raise StoreError(f"index: {error}") from error
+
+
+def _bindable(value: Any) -> Any:
+    """``value``, or something that equals no text in the database.
+
+    Clients may ask for names that are not UTF-8; there are none of these.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return b""
+    return value
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+
+
+def _identify(directory: Path) -> str:
+    status = os.stat(directory)
+    return f"{status.st_dev}:{status.st_ino}"

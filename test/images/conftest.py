@@ -1,0 +1,117 @@
+"""An image database on fresh directories, which can be opened again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+
+import attrs
+import pytest
+
+from imageserver.disk import Disk
+from imageserver.images.admission import measure
+from imageserver.images.canonical import read_image_file
+from imageserver.images.database import ImageDatabase
+from imageserver.images.loading import Loading
+from imageserver.index.sqlite import SqliteIndex
+from imageserver.model.hash import hash_of
+from imageserver.objects.store import ObjectStore
+from imageserver.testing import FaultyDisk, faulty
+
+NOW_NS = 1_700_000_000_000_000_000
+INDEX_CHANGES = {"add_image", "remove_image", "add_directory"}
+
+
+@attrs.define
+class Opened:
+    """The stores as one process has them."""
+
+    index: SqliteIndex
+    objects: ObjectStore
+    images: ImageDatabase
+    loading: Loading
+    index_path: object
+    now_ns: int = NOW_NS
+
+    @property
+    def root(self):
+        """Where the images are."""
+        return self.images.directory
+
+    def put_objects(self, *contents):
+        """Store objects."""
+        for content in contents:
+            path = self.objects.path(hash_of(content))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self.index.add_objects({hash_of(c): len(c) for c in contents}, 0)
+
+    def stored(self, name):
+        """The image in a file."""
+        return read_image_file(name, self.root / name).image
+
+    def counts(self):
+        """The references to objects, as the index has them."""
+        with closing(sqlite3.connect(self.index_path)) as connection:
+            return dict(
+                connection.execute(
+                    "SELECT hash, reference_count FROM objects"
+                    " WHERE reference_count > 0"
+                )
+            )
+
+    def recount(self):
+        """The references to objects, counted in all images."""
+        total = Counter()
+        for name in self.index.image_names():
+            total += measure(self.stored(name)).references
+        return dict(total)
+
+    def files(self):
+        """The names of all visible files and of those that are left over."""
+        return {
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
+            if not path.name.startswith(".index")
+        }
+
+
+@pytest.fixture
+def open_stores(tmp_path):
+    """A function that opens and loads the stores; with faults, on a faulty disk.
+
+    On a faulty disk nothing is loaded: the index must have been left in order.
+    """
+    opened = []
+    for name in ("objects", "images", "backups"):
+        (tmp_path / name).mkdir()
+
+    def open_stores(faults=None, load=True):
+        root = tmp_path / "images"
+        path = root / ".index.sqlite3"
+        index = SqliteIndex(path, tmp_path / "objects", root)
+        index.open()
+        opened.append(index)
+        disk, seen = Disk(), index
+        if faults is not None:
+            disk = FaultyDisk(faults, tmp_path / "backups")
+            opened.append(disk)
+            seen = faulty(index, faults, INDEX_CHANGES)
+        objects = ObjectStore(tmp_path / "objects", index, Disk(), lambda: 0)
+        images = ImageDatabase(root, seen, objects, disk, lambda: stores.now_ns)
+        stores = Opened(index, objects, images, Loading(images), path)
+        if load and faults is None:
+            objects.open()
+            stores.loading.run()
+        return stores
+
+    yield open_stores
+    for thing in opened:
+        thing.close()
+
+
+@pytest.fixture
+def stores(open_stores):
+    """New stores."""
+    return open_stores()

@@ -1,0 +1,208 @@
+"""Uploads when something goes wrong: acknowledged means on disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from itertools import count
+
+import pytest
+
+from imageserver.errors import StoreError
+from imageserver.model.hash import hash_of
+from imageserver.objects.intake import Outcome
+from imageserver.testing import Crash, Faults
+
+FEW = [b"object %d" % n for n in range(3)]
+MANY = [b"object number %d" % n for n in range(20)]
+SYNCS = ("sync", "sync_file_system")
+
+
+def operations(open_store, contents):
+    """How many operations an upload takes."""
+    faults = Faults()
+    assert all(o.added for o in open_store(faults).upload(*contents))
+    return len(faults.log)
+
+
+@pytest.mark.parametrize(
+    ("contents", "sync"), [(FEW, "sync"), (MANY, "sync_file_system")]
+)
+def test_order(open_store, contents, sync) -> None:
+    """Content is synced, then named, the names are synced, then the index knows."""
+    open_store()
+    faults = Faults()
+    open_store(faults).upload(*contents)
+    done = [operation for operation, _ in faults.log]
+    syncs = [number for number, operation in enumerate(done) if operation == sync]
+    renames = [number for number, operation in enumerate(done) if operation == "rename"]
+    assert len(renames) == len(contents)
+    before = [number for number in syncs if number < renames[0]]
+    after = [number for number in syncs if number > renames[-1]]
+    assert before + after == syncs
+    assert before[0] > max(
+        n for n, operation in enumerate(done) if operation == "write"
+    )
+    assert done[-1] == "add_objects"
+    assert done.count("add_objects") == 1
+    if sync == "sync":
+        synced = {faults.log[number][1] for number in before}
+        assert synced == {"1", "2", "3"}
+        names = {hash_of(c).hex() for c in contents}
+        levels = {name[:2] for name in names} | {name[2:4] for name in names}
+        assert {faults.log[number][1] for number in after} == levels | {"objects"}
+    else:
+        assert (len(before), len(after)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("contents", "power", "has_syncfs"),
+    [
+        (FEW, False, True),
+        (FEW, True, True),
+        (MANY, False, True),
+        (MANY, True, True),
+        (MANY[:9], True, False),
+    ],
+)
+def test_crash(open_store, monkeypatch, contents, power, has_syncfs) -> None:
+    """Whenever the process dies, the next one finds all that was acknowledged.
+
+    There is nothing under a wrong name or with wrong content, nothing is left over,
+    and the upload can be repeated.
+    """
+    if not has_syncfs:
+        monkeypatch.setattr("imageserver.disk._syncfs", None)
+    old = b"was there before"
+    open_store().upload(old)
+    for number in count():
+        faults = Faults(number)
+        dying = open_store(faults)
+        acknowledged = {old: True}
+        try:
+            outcomes = dying.upload(*contents)
+            acknowledged |= dict.fromkeys(contents, True)
+            assert all(outcome.added for outcome in outcomes)
+        except Crash:
+            pass
+        if power:
+            dying.store.disk.lose_power()
+        else:
+            dying.store.disk.close()
+        dying.index.close()
+        again = open_store()
+        check_objects(again, acknowledged, contents)
+        if len(faults.log) <= number:
+            return
+        for content in contents:  # back to the beginning
+            again.store.path(hash_of(content)).unlink(missing_ok=True)
+        again.index.forget_objects(map(hash_of, contents))
+        again.index.close()
+
+
+def check_objects(opened, acknowledged, contents) -> None:
+    """Check what a process finds after another one died."""
+    files = opened.files()
+    assert not any(name.startswith(".incoming/") for name in files)
+    for name, content in files.items():
+        assert hash_of(content).hex() == name.replace("/", "")
+    sizes = opened.index.object_sizes(map(hash_of, [*acknowledged, *contents]))
+    for content in acknowledged:
+        assert sizes[hash_of(content)] == len(content)
+    for hash_, size in sizes.items():
+        assert opened.store.is_stored(hash_, size)
+    outcomes = opened.upload(*contents)
+    assert not any(outcome.error for outcome in outcomes)
+    files = set(opened.files().values())
+    assert files >= {*acknowledged, *contents}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EIO, os.strerror(errno.EIO)),
+    ],
+    ids=["ENOSPC", "EIO"],
+)
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize("contents", [FEW, MANY])
+def test_fault(open_store, contents, lasting, error) -> None:
+    """Whatever goes wrong is told in an outcome; what is acknowledged is there."""
+    opened = open_store()
+    total = operations(open_store, [b"z" + c for c in contents])
+    for number in range(total):
+        faults = Faults(number, error, lasting)
+        failing = open_store(faults)
+        outcomes = failing.upload(*contents)
+        failing.store.disk.close()
+        failing.index.close()
+        assert [outcome.hash_ for outcome in outcomes] == [*map(hash_of, contents)]
+        for content, outcome in zip(contents, outcomes, strict=True):
+            path = opened.store.path(hash_of(content))
+            assert bool(outcome.error) != outcome.added
+            if outcome.added:
+                assert path.read_bytes() == content
+                assert opened.store.is_stored(hash_of(content), len(content))
+            else:
+                assert outcome.error.startswith("cannot store: ")
+                assert "objects" not in outcome.error
+            path.unlink(missing_ok=True)
+        opened.index.forget_objects(map(hash_of, contents))
+        if not lasting:
+            left_over = list((opened.store.directory / ".incoming").iterdir())
+            assert not left_over, faults.log[number:]
+    assert opened.descriptors() == 0
+
+
+@pytest.mark.parametrize("contents", [FEW, MANY])
+def test_index_fault(open_store, contents) -> None:
+    """Objects that cannot be recorded are not acknowledged."""
+    open_store()
+    total = operations(open_store, [b"z" + c for c in contents])
+    error = StoreError("index: database or disk is full")
+    failing = open_store(Faults(total - 1, error))
+    outcomes = failing.upload(*contents)
+    text = "cannot store: index: database or disk is full"
+    assert outcomes == [Outcome(hash_of(c), error=text) for c in contents]
+
+
+def test_fault_of_one(open_store) -> None:
+    """An object that cannot be written does not spoil the others of its group."""
+    open_store()
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    outcomes = open_store(Faults(2, error)).upload(*FEW)
+    assert outcomes[1] == Outcome(
+        hash_of(FEW[1]), error="cannot store: No space left on device"
+    )
+    assert [outcome.added for outcome in outcomes] == [True, False, True]
+
+
+def test_broken_index(opened, monkeypatch) -> None:
+    """An index that answers nothing makes errors, not exceptions."""
+
+    def fail(*_):
+        raise StoreError("index: disk I/O error")
+
+    monkeypatch.setattr(opened.index._file, "query", fail)
+    monkeypatch.setattr(opened.index._file, "transaction", fail)
+    outcomes = opened.upload(*FEW, expected=True)
+    assert [outcome.error for outcome in outcomes] == [
+        "cannot store: index: disk I/O error"
+    ] * 3
+
+
+def test_directories_of_others(open_store) -> None:
+    """A directory that somebody else made but did not sync is no trap.
+
+    The other one died, or is just about to sync.
+    """
+    open_store()
+    faults = Faults()
+    opened = open_store(faults)
+    path = opened.store.path(hash_of(FEW[0]))
+    opened.store.disk.make_directory(path.parent.parent, 0o700)
+    opened.store.disk.make_directory(path.parent, 0o700)
+    assert opened.upload(FEW[0])[0].added
+    opened.store.disk.lose_power()
+    assert path.read_bytes() == FEW[0]
