@@ -117,6 +117,7 @@ class ObjectServerClient:
             except BaseException:
                 reading.addErrback(lambda _: None)
                 reading.cancel()
+                call.channel.abort()  # further answers may be on their way
                 raise
             return uploaded
 

@@ -1,0 +1,354 @@
+"""The framing of SRPC, as tests see it: what two peers said to each other, by calls.
+
+This reads both directions of a connection side by side. It shares nothing with the
+package but the gob decoder, which is used without schemas here: what comes out are
+dictionaries with the fields that were really sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import recorded
+
+from imageserver import gob
+
+ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
+PING = ""
+UPGRADE = ".LocalUpgradeToUnix"
+
+
+class Incomplete(Exception):
+    """The bytes end in the middle of something."""
+
+
+class Stream:
+    """The bytes of one direction, read from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    @property
+    def rest(self) -> bytes:
+        """What was not read yet."""
+        return self.data[self.position :]
+
+    def until(self, mark: bytes) -> bytes:
+        """Everything up to ``mark``, which is read, too, but not returned."""
+        end = self.data.find(mark, self.position)
+        if end < 0:
+            raise Incomplete
+        found = self.data[self.position : end]
+        self.position = end + len(mark)
+        return found
+
+    def line(self) -> str:
+        """A line, without its LF."""
+        return self.until(b"\n").decode()
+
+    def raw(self, size: int) -> bytes:
+        """So many bytes."""
+        if len(self.rest) < size:
+            raise Incomplete
+        self.position += size
+        return self.data[self.position - size : self.position]
+
+    def value(self, decoder: gob.Decoder) -> Any:
+        """A gob value, with all messages it consists of."""
+        while True:
+            found = gob.parse_message_length(self.rest[:9], 1 << 30)
+            if found is None:
+                raise Incomplete
+            length, size = found
+            message = self.raw(size + length)[size:]
+            value = decoder.feed(message)
+            if value is not gob.MORE:
+                return value
+
+
+@attrs.define
+class Call:
+    """One call, or a ping.
+
+    Attributes:
+        method: ``Service.Method``, empty for a ping.
+        line: the method line as it was sent.
+        acceptance: the server's answer to that line; empty if it accepted.
+        requests: what the client sent then: values and raw bytes.
+        failure: the error line of a request-reply method, if there was one.
+        answers: what the server sent: values, raw bytes and lines.
+        sent: the client's bytes behind the method line.
+        received: the server's bytes behind the accepting line.
+        cut_off: the server closed the connection instead of answering.
+    """
+
+    method: str
+    line: bytes
+    acceptance: str = ""
+    requests: list[Any] = attrs.field(factory=list)
+    failure: str = ""
+    answers: list[Any] = attrs.field(factory=list)
+    sent: bytes = b""
+    received: bytes = b""
+    cut_off: bool = False
+
+    @property
+    def outcome(self) -> tuple[str, str, list[Any]]:
+        """What the server said, in a form that can be compared."""
+        return self.acceptance, self.failure, settle(self.method, self.answers)
+
+    def request(self, cls: Any) -> Any:
+        """The first request, as an instance of ``cls``."""
+        return recorded.decode_all(self.sent, cls)[0]
+
+    def response(self, cls: Any) -> Any:
+        """The response of a request-reply method, as an instance of ``cls``."""
+        assert self.received.startswith(b"\n")
+        return recorded.decode_all(self.received[1:], cls)[0]
+
+
+Read = Callable[[Stream, gob.Decoder], list[Any]]
+ReadAnswers = Callable[[Stream, gob.Decoder, list[Any]], list[Any]]
+
+
+def nothing(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+    """The client sends nothing."""
+    return []
+
+
+def one_value(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+    """One value."""
+    return [stream.value(decoder)]
+
+
+def uploads(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+    """AddObjects: values, each followed by as many bytes as it says."""
+    things = []
+    while True:
+        request = stream.value(decoder)
+        things.append(request)
+        length = request.get("Length", 0)
+        if length == 0:
+            return things
+        things.append(stream.raw(length))
+
+
+def bandwidth_chunks(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+    """TestBandwidth to the server: chunks, each with a byte that is 0 for the last."""
+    things = [stream.value(decoder)]
+    assert things[0]["SendToServer"]
+    while True:
+        chunk = stream.raw(things[0].get("ChunkSize", 0) + 1)
+        things.append(chunk)
+        if chunk[-1] == 0:
+            return things
+
+
+def lines(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+    """Lines up to an empty one."""
+    found = []
+    while line := stream.line():
+        found.append(line)
+    return found
+
+
+def values_until(end: Callable[[Any], bool]) -> ReadAnswers:
+    """Values up to the one that is the end mark; that one is left out."""
+
+    def read(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+        found = []
+        while not end(value := stream.value(decoder)):
+            found.append(value)
+        return found
+
+    return read
+
+
+def upload_answers(
+    stream: Stream, decoder: gob.Decoder, requests: list[Any]
+) -> list[Any]:
+    """One value for each object."""
+    return [stream.value(decoder) for request in requests if isinstance(request, bytes)]
+
+
+def contents(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+    """GetObjects: a value, then the objects, if there was no error."""
+    response = stream.value(decoder)
+    if "ResponseString" in response:
+        return [response]
+    sizes = response.get("ObjectSizes", ())
+    return [response, *[stream.raw(size) for size in sizes]]
+
+
+def endless_values(
+    stream: Stream, decoder: gob.Decoder, requests: list[Any]
+) -> list[Any]:
+    """Values as long as there are some."""
+    found = []
+    while stream.rest:
+        found.append(stream.value(decoder))
+    return found
+
+
+def single(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+    """One value behind the last request."""
+    return [stream.value(decoder)]
+
+
+@attrs.frozen
+class Kind:
+    """How the body of a streaming method is read."""
+
+    requests: Read
+    answers: ReadAnswers
+
+
+STREAMING = {
+    "ImageServer.GetFilteredImageUpdates": Kind(one_value, endless_values),
+    "ImageServer.GetImageUpdates": Kind(nothing, endless_values),
+    "ImageServer.ListDirectories": Kind(
+        nothing, values_until(lambda v: "Name" not in v)
+    ),
+    "ImageServer.ListImages": Kind(nothing, lines),
+    "ImageServer.ListSelectedImages": Kind(one_value, lines),
+    "ImageServer.ListUnreferencedObjects": Kind(
+        nothing, values_until(lambda v: "Size" not in v)
+    ),
+    "ObjectServer.AddObjects": Kind(uploads, upload_answers),
+    "ObjectServer.GetObjects": Kind(one_value, contents),
+    "ObjectServer.TestBandwidth": Kind(bandwidth_chunks, single),
+}
+
+
+def read_body(call: Call, client: Stream) -> None:
+    """What the client sends once a call was accepted.
+
+    Raises:
+        Incomplete: there is more to come.
+    """
+    if call.method == PING:
+        return
+    kind = STREAMING.get(call.method)
+    read = kind.requests if kind else one_value
+    begin = client.position
+    call.requests = read(client, gob.Decoder())
+    call.sent = client.data[begin : client.position]
+
+
+def read_connection(client: Stream, server: Stream) -> list[Call]:
+    """All calls of a connection, after CONNECT."""
+    assert client.until(b"\n\n").startswith(b"CONNECT ")
+    assert server.raw(len(ACCEPTED)) == ACCEPTED
+    calls = []
+    while client.rest:
+        calls.append(_read_call(client, server))
+    assert server.rest == b""
+    return calls
+
+
+def _read_call(client: Stream, server: Stream) -> Call:
+    line = client.until(b"\n") + b"\n"
+    call = Call(line.strip().decode(), line, server.line())
+    if call.acceptance or call.method == PING:
+        return call
+    begin = server.position
+    if call.method == UPGRADE:
+        _read_upgrade(call, client, server)
+    else:
+        read_body(call, client)
+        if not server.rest and call.method not in STREAMING:
+            call.cut_off = True
+        else:
+            _read_answers(call, server)
+    call.received = server.data[begin : server.position]
+    return call
+
+
+def _read_answers(call: Call, server: Stream) -> None:
+    kind = STREAMING.get(call.method)
+    if kind is None:
+        call.failure = server.line()
+        if call.failure:
+            return
+    read = kind.answers if kind else single
+    call.answers = read(server, gob.Decoder(), call.requests)
+
+
+def _read_upgrade(call: Call, client: Stream, server: Stream) -> None:
+    begin = client.position
+    theirs, ours = gob.Decoder(), gob.Decoder()
+    call.requests.append(client.value(theirs))
+    call.answers.append(server.value(ours))
+    if "Error" not in call.answers[0]:
+        call.requests.append(client.value(theirs))
+        call.answers.append(server.value(ours))
+    call.sent = client.data[begin : client.position]
+
+
+def settle(method: str, answers: list[Any]) -> list[Any]:
+    """Answers with everything that may differ between two good servers taken out.
+
+    Times become a mark, and what comes in no particular order is sorted.
+    """
+    settled = [without_times(answer) for answer in answers]
+    if method in ("ImageServer.ListImages", "ImageServer.ListSelectedImages"):
+        return sorted(settled)
+    if method == "ImageServer.ListDirectories":
+        return sorted(settled, key=lambda directory: directory["Name"])
+    if method == "ImageServer.ListUnreferencedObjects":
+        return sorted(settled, key=lambda found: found["Hash"])
+    return settled
+
+
+def without_times(value: Any) -> Any:
+    """A decoded value with a mark in place of each time and duration."""
+    if isinstance(value, gob.Opaque) and value.type_name == "Time":
+        return "<time>"
+    if isinstance(value, gob.InterfaceValue):
+        return gob.InterfaceValue(value.name, without_times(value.value))
+    if isinstance(value, dict):
+        return {
+            name: "<duration>" if name == "ServerDuration" else without_times(field)
+            for name, field in value.items()
+        }
+    if isinstance(value, (tuple, list)):
+        return tuple(without_times(item) for item in value)
+    return value
+
+
+@attrs.frozen
+class Recording:
+    """One entry of ``transcripts-gob.json``; each has one connection.
+
+    Attributes:
+        name: its name.
+        head: the request that opens the connection.
+        calls: what was called then.
+        client_result: what the program printed that called.
+    """
+
+    name: str
+    head: bytes
+    calls: list[Call]
+    client_result: list[str]
+
+    @classmethod
+    def read(cls, entry: dict[str, Any]) -> Recording:
+        """Take an entry of the file apart."""
+        (connection,) = entry["connections"]
+        streams = {"client": b"", "server": b""}
+        for event in connection["events"]:
+            streams[event["from"]] += bytes.fromhex(event.get("hex", ""))
+        client = Stream(streams["client"])
+        calls = read_connection(client, Stream(streams["server"]))
+        head = Stream(client.data).until(b"\n\n") + b"\n\n"
+        return cls(entry["name"], head, calls, entry["client_result"])
+
+
+RECORDINGS = {
+    recording.name: recording
+    for recording in map(Recording.read, recorded.load("transcripts-gob"))
+}

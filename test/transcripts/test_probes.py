@@ -1,0 +1,269 @@
+"""Our server answers odd requests as the recorded server did, or better.
+
+Each probe is what a test client sent to the recorded server, step by step, and what
+came back.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recorded
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import crypto
+from transcripts.conversation import ACCEPTED, Stream
+from transcripts.memory import CHUNKINGS, MemoryTransport
+from transcripts.replay import NOT_YET, Server
+
+from imageserver import gob
+from imageserver.srpc.tls import KeyPair, ServerTLS
+
+PROBES = {probe["name"]: probe["exchange"] for probe in recorded.load("probes")}
+
+JSON = [
+    name
+    for name in PROBES
+    if name.startswith("json: ") or name == "connect json unsecured"
+]
+"""Probes of the JSON coder, which our server does not offer."""
+
+SECURED = {
+    "GET on TLS endpoint",
+    "TLS endpoint accepted, then garbage instead of ClientHello",
+    "listMethods TLS-required server, no cert",
+    "unsecured CONNECT, TLS required",
+    "unsecured JSON CONNECT, TLS required",
+}
+"""Probes of a server that requires TLS."""
+
+OPEN_READS = {
+    "doNotUseMethodPowers with unauthenticated reads",
+    "unsecured CONNECT, TLS required, unauthenticated reads allowed",
+}
+"""The same, with ``-allowUnauthenticatedReads``."""
+
+PUBLIC_ADD = {"listPublicMethods with -allowPublicAddObjects"}
+"""Probes of a server with ``-allowPublicAddObjects``."""
+
+IMAGES = {
+    "gob: two calls without request data sent in one segment",
+    "method name with spaces and CRLF",
+}
+"""Probes of a server with the three images :data:`IMAGE_NAMES`."""
+
+IMAGE_NAMES = ("dir/frompython", "dir/exp1", "dir/jexp1")
+
+Check = Callable[[bytes], bool]
+
+
+def same(answer: bytes) -> Check:
+    """The very bytes."""
+    return lambda ours: ours == answer
+
+
+def one_line(ours: bytes) -> bool:
+    """An error line; the text is the decoder's."""
+    return len(ours) > 1 and ours.endswith(b"\n") and ours.count(b"\n") == 1
+
+
+def error_response(ours: bytes) -> bool:
+    """A response of GetObjects that says what is wrong; the text is the decoder's."""
+    stream = Stream(ours)
+    response = stream.value(gob.Decoder())
+    return list(response) == ["ResponseString"] and stream.rest == b""
+
+
+def nothing(ours: bytes) -> bool:
+    """No answer, since the connection is closed."""
+    return ours == b""
+
+
+Step = tuple[Check, str]
+DECLINED: Step = (same(b"unknown service: \n"), "open")
+ERROR_AND_CLOSED: Step = (one_line, "closed")
+GONE: Step = (nothing, "closed")
+
+_BAD_REQUESTS = (
+    "gob: request decoding error (value of a wrong type), then ping",
+    "gob: message of length 0 as request, then ping",
+    "gob: message length out of range as request, then ping",
+    "gob: no field in common; the second message of the request is left in the stream "
+    "and taken for a method name",
+)
+_BAD_GET_OBJECTS = (
+    "gob: GetObjects, bad request: error text in the response, connection stays open"
+)
+DIFFERENCES: dict[tuple[str, int], Step] = {
+    # The upgrade to a Unix socket is declined, whoever asks.
+    ("unsecured CONNECT, TLS required, unauthenticated reads allowed", 6): DECLINED,
+    (
+        "doNotUseMethodPowers on unsecured (insecure mode): nothing but pings allowed",
+        3,
+    ): DECLINED,
+    # Behind a request that cannot be decoded nobody knows where the next call begins:
+    # the error is said, and the connection closed.
+    **{(name, 2): ERROR_AND_CLOSED for name in _BAD_REQUESTS},
+    **{(name, 3): GONE for name in _BAD_REQUESTS},
+    (_BAD_GET_OBJECTS, 2): (error_response, "closed"),
+    (_BAD_GET_OBJECTS, 3): GONE,
+}
+"""Steps, by probe and number, where our answers are to be others."""
+
+MORE_METHODS = {".LocalUpgradeToUnix", *NOT_YET}
+"""Methods of the recorded server that ours has not."""
+
+
+@pytest.fixture(scope="module")
+def tls() -> ServerTLS:
+    """A server's certificate; it is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pair = KeyPair((certificate,), crypto.PKey.from_cryptography_key(key))
+    return ServerTLS(pair, [certificate])
+
+
+@pytest.fixture
+def serve(tmp_path: Path, tls: ServerTLS) -> Iterator[Callable[[str], Server]]:
+    """Start a server that is right for a probe."""
+    servers: list[Server] = []
+
+    def start(name: str) -> Server:
+        server = Server(
+            tmp_path,
+            tls=tls if name in SECURED | OPEN_READS else None,
+            open_reads=name in OPEN_READS,
+            public_add=name in PUBLIC_ADD,
+        )
+        servers.append(server)
+        server.make_directories("dir")
+        if name in IMAGES:
+            server.add_objects()
+            for image in IMAGE_NAMES:
+                server.add_image(image)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+class Prober:
+    """A client that sends the bytes of a probe."""
+
+    def __init__(self, transport: MemoryTransport, chunking: str) -> None:
+        """Probe the server behind ``transport``."""
+        self._transport = transport
+        self._chunks = CHUNKINGS[chunking]
+
+    def probe(self, step: dict[str, Any]) -> tuple[bytes, str]:
+        """Send the bytes of a step; what comes, and whether the server has closed."""
+        before = len(self._transport.sent())
+        self._transport.deliver(self._chunks(bytes.fromhex(step["client_hex"])))
+        self._transport.pump()
+        state = "closed" if self._transport.ended else "open"
+        return self._transport.sent()[before:], state
+
+
+def is_page(step: dict[str, Any]) -> bool:
+    """Whether the recorded server has answered with HTTP, and not the acceptance."""
+    answer = bytes.fromhex(step["server_hex"])
+    return answer.startswith(b"HTTP/") and not answer.startswith(ACCEPTED)
+
+
+def read_page(answer: bytes) -> tuple[str, str, str]:
+    """Status code, content type (if there is content) and content of a page."""
+    head, _, content = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    version, code, _ = status.split(" ", 2)
+    assert version in ("HTTP/1.0", "HTTP/1.1")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    assert int(headers.get("content-length", len(content))) == len(content)
+    return code, headers["content-type"] if content else "", content.decode()
+
+
+def sort_names(answer: bytes) -> bytes:
+    """Lists of images with their names in order."""
+    lists = answer.split(b"\n\n")
+    return b"\n\n".join(b"\n".join(sorted(part.split(b"\n"))) for part in lists)
+
+
+@pytest.mark.parametrize("chunking", CHUNKINGS)
+@pytest.mark.parametrize(
+    "name",
+    [name for name in PROBES if name not in JSON and not is_page(PROBES[name][0])],
+)
+def test_connect(serve, name: str, chunking: str) -> None:
+    """Each step gets the recorded bytes, and leaves the connection as recorded."""
+    server = serve(name)
+    prober = Prober(server.connect(), chunking)
+    for number, step in enumerate(PROBES[name]):
+        answer, state = prober.probe(step)
+        expected = bytes.fromhex(step["server_hex"])
+        if name in IMAGES:
+            answer, expected = sort_names(answer), sort_names(expected)
+        is_right, after = DIFFERENCES.get(
+            (name, number), (same(expected), step["after"])
+        )
+        assert is_right(answer), (number, answer, expected)
+        assert state == after, number
+    assert server.calls.counters.crashed_calls == 0
+
+
+@pytest.mark.parametrize("chunking", CHUNKINGS)
+@pytest.mark.parametrize(
+    "name",
+    [name for name in PROBES if name not in JSON and is_page(PROBES[name][0])],
+)
+def test_page(serve, name: str, chunking: str) -> None:
+    """A refusal or a page has the recorded code and content; then it is over.
+
+    Of the methods that the recorded server lists, those are left out that our server
+    does not offer.
+    """
+    (step,) = PROBES[name]
+    answer, state = Prober(serve(name).connect(), chunking).probe(step)
+    code, content_type, content = read_page(bytes.fromhex(step["server_hex"]))
+    if code == "200":
+        lines = content.splitlines(keepends=True)
+        content = "".join(line for line in lines if line.strip() not in MORE_METHODS)
+    assert read_page(answer) == (code, content_type, content)
+    assert state == step["after"] == "closed"
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_is_not_offered(serve, name: str) -> None:
+    """A client that wants to speak JSON is told that there is no such endpoint."""
+    answer, state = Prober(serve(name).connect(), "at once").probe(PROBES[name][0])
+    assert read_page(answer) == ("404", "", "")
+    assert state == "closed"
+
+
+def test_every_probe_is_used() -> None:
+    """Every name in the tables above is that of a probe, and there are seven GETs."""
+    assert {*SECURED, *OPEN_READS, *PUBLIC_ADD, *IMAGES} <= PROBES.keys()
+    assert {(name, number) for name, number in DIFFERENCES} <= {
+        (name, number) for name, steps in PROBES.items() for number in range(len(steps))
+    }
+    gets = [
+        name
+        for name, (step, *_) in PROBES.items()
+        if step["client_hex"][:6] == "474554"
+    ]
+    assert len(gets) == 7
