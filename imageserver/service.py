@@ -159,7 +159,10 @@ class ImageServer(MultiService):
         )
         site = make_site(Pages(status, self._metadata))
         self.port = self._listen(FrontDoorFactory(self._server, site))
-        self._log.info("listening on {address}", address=self.port.getHost())
+        address: Any = self.port.getHost()
+        self._log.info(
+            "listening on {host} port {port}", host=address.host, port=address.port
+        )
 
     def _listen(self, factory: FrontDoorFactory) -> IListeningPort:
         number, address = self._settings.port_num, self._settings.listen_address

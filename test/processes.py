@@ -22,7 +22,7 @@ from imageserver.tool.authority import Authority, Pair, Validity
 from imageserver.tool.pair_files import write_pair
 
 WAIT_S = 30
-_LISTENING = re.compile(rb"listening on .*port=(\d+)")
+_LISTENING = re.compile(rb"listening on .* port (\d+)")
 
 
 def wait_until(condition, timeout_s: float = WAIT_S) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - werkzeug loads it with the first request
 import json
 import socket
 import time
@@ -9,11 +10,10 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
-from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE
+from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE, Request
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
 from twisted.web.server import Site
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -42,8 +42,11 @@ class Pages:
         """Tell what ``status`` knows; files are read with ``worker``."""
         self._status = status
         self._worker = worker
-        self._host_name: Deferred[str] | None = None
+        # Everything is read now: later the process may be somebody else, who cannot.
+        static = resources.files("imageserver.web") / "static"
+        self._static = {name: (static / name).read_text() for name in _STATIC_TYPES}
         environment = Environment(
+            auto_reload=False,
             loader=PackageLoader("imageserver.web"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -52,7 +55,7 @@ class Pages:
             bytes=show_bytes, count=show_count, duration=show_duration
         )
         environment.globals.update(percent=show_percent)
-        self._templates = environment
+        self._status_page = environment.get_template("status.html")
 
     @app.route("/")
     async def status(self, request: IRequest) -> bytes:
@@ -63,7 +66,7 @@ class Pages:
             return _answer(
                 request, json.dumps(status.as_json(), indent=4), "application/json"
             )
-        page = self._templates.get_template("status.html").render(
+        page = self._status_page.render(
             status=status,
             host=await self._find_host_name(),
             now=time.strftime("%Y-%m-%d %H:%M:%S %Z"),
@@ -85,14 +88,12 @@ class Pages:
         return _answer(request, "loading", _TEXT)
 
     @app.route("/static/<name>")
-    async def static(self, request: IRequest, name: str) -> bytes:
+    def static(self, request: IRequest, name: str) -> bytes:
         """Style sheets."""
-        if name not in _STATIC_TYPES:
+        if name not in self._static:
             raise NotFound
-        path = resources.files("imageserver.web") / "static" / name
-        text = await self._worker.run(path.read_text)
         request.setHeader("Cache-Control", "max-age=3600")
-        return _answer(request, text, _STATIC_TYPES[name])
+        return _answer(request, self._static[name], _STATIC_TYPES[name])
 
     @app.route("/_goSRPC_/getHostname")
     async def host_name(self, request: IRequest) -> bytes:
@@ -122,13 +123,28 @@ class Pages:
         return await self._worker.run(socket.getfqdn)
 
 
+class _Site(Site):
+    """Logs requests as calls are logged."""
+
+    noisy = False
+    displayTracebacks = False
+    _log = Logger()
+
+    def log(self, request: Request) -> None:
+        address = request.getClientAddress()
+        self._log.info(
+            "{method} {uri} from {host}:{port}: {code}",
+            method=request.method.decode("ascii", "replace"),
+            uri=request.uri.decode("ascii", "backslashreplace"),
+            host=getattr(address, "host", ""),
+            port=getattr(address, "port", ""),
+            code=request.code,
+        )
+
+
 def make_site(pages: Pages) -> Site:
     """The HTTP side of the port."""
-    resource: IResource = pages.app.resource()
-    site = Site(resource, timeout=_HTTP_TIMEOUT_S)
-    site.noisy = False
-    site.displayTracebacks = False
-    return site
+    return _Site(pages.app.resource(), timeout=_HTTP_TIMEOUT_S)
 
 
 def _answer(request: IRequest, text: str, content_type: str) -> bytes:

@@ -223,19 +223,14 @@ def test_arguments(service: Service) -> None:
         "-archiveMode=true",
         "-imageDir=/the images",
         "-imageServerHostname=master",
-        f"-logDir={service.log_dir}",
-        "-logQuota=10 MiB",
-        "-logbufLines=200",
         "-objectDir=/the $objects'",
     ]
 
 
 def test_no_arguments(service: Service) -> None:
     """Variables that are not set add no flag, and so the flags files decide."""
-    # Not the default, which would be outside the test's directory.
-    service.set(LOG_DIR="")
     service.start()
-    assert service.starts()[0]["args"] == ["-logDir="]
+    assert service.starts()[0]["args"] == []
 
 
 def test_fd_limit(service: Service) -> None:

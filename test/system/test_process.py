@@ -37,10 +37,10 @@ def test_pages(daemon: Daemon) -> None:
     head, _, body = daemon.exchange(b"GET /?output=json HTTP/1.0\n\n").partition(
         b"\r\n\r\n"
     )
-    assert head.startswith(b"HTTP/1.1 200")
+    assert b" 200 " in head.splitlines()[0]
     assert json.loads(body)["images"] == 0
     connected = daemon.exchange(b"CONNECT /_goSRPC_/getHostname HTTP/1.0\n\n")
-    assert connected.startswith(b"HTTP/1.1 200")
+    assert b" 200 " in connected.splitlines()[0]
 
 
 def test_insecure_mode(stopped_daemon: Daemon) -> None:
@@ -160,7 +160,9 @@ def test_twistd(stopped_daemon: Daemon) -> None:
     ]
     stopped_daemon.start(command=launcher + stopped_daemon.command()[3:])
     assert stopped_daemon.imagetool("mkdir", "dir").returncode == 0
-    assert stopped_daemon.stop() == 0
+    # twistd stops everything, then ends itself by the signal that it got.
+    assert stopped_daemon.stop() == -signal.SIGTERM
+    assert b"stopped" in stopped_daemon.log_bytes()
     code, error = run([*launcher, "-nonsense"])
     assert code == 2
     assert "flag provided but not defined: -nonsense" in error
