@@ -9,14 +9,41 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from imageserver.errors import ConfigError
+
 _syncfs: Callable[[int], int] | None = getattr(
     ctypes.CDLL(None, use_errno=True), "syncfs", None
 )
+
+
+def lock_directory(path: Path) -> int:
+    """Keep other processes from using a directory as we do.
+
+    Returns:
+        A descriptor; the lock lasts until it is closed, at the latest until the process
+        ends.
+
+    Raises:
+        ConfigError: somebody else has it, or it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"cannot use {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise ConfigError(f"another imageserver uses {path}") from error
+        raise ConfigError(f"cannot lock {path}: {error.strerror}") from error
+    return descriptor
 
 
 class Disk:

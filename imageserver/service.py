@@ -7,6 +7,7 @@ call finds everything in place until it has ended.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from imageserver.config import Settings
-from imageserver.disk import Disk
+from imageserver.disk import Disk, lock_directory
 from imageserver.errors import CertificateError, ConfigError, ImageServerError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
@@ -91,6 +92,7 @@ class ImageServer(MultiService):
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
         self._background: Deferred[None] | None = None
+        self._locks: list[int] = []
 
     def _add_pool(self, name: str, threads: int) -> PoolWorker:
         pool = PoolWorker(self._reactor, name, threads)
@@ -185,6 +187,9 @@ class ImageServer(MultiService):
             ConfigError: the data directories cannot be used.
         """
         self._drop_privileges()
+        settings = self._settings
+        for directory in sorted({settings.image_dir, settings.object_dir}):
+            self._locks.append(lock_directory(Path(directory)))
         if self._settings.is_insecure:
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
@@ -210,6 +215,8 @@ class ImageServer(MultiService):
             await self._background
         await maybeDeferred(super().stopService)
         self._index.close()
+        while self._locks:
+            os.close(self._locks.pop())
         self._log.info("stopped")
 
     async def _load(self) -> None:
@@ -232,7 +239,11 @@ class ImageServer(MultiService):
             if not self.running:
                 return
             await self._disk.run(reconciliation.run_piece, number)
-        self._log.info("object files: {findings}", findings=reconciliation.findings)
+        self._log.info(
+            "looked at all objects: {found} new, {gone} gone, {damaged} damaged;"
+            " {foreign} other files",
+            **attrs.asdict(reconciliation.findings),
+        )
 
     async def _expire(self) -> None:
         try:

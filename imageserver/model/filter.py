@@ -6,7 +6,8 @@ An *empty* filter matches nothing; *no* filter (``None``) makes an image sparse.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 import re2
 
@@ -14,7 +15,16 @@ from imageserver import gob
 from imageserver.errors import InvalidImage
 from imageserver.gob import STRING
 
+Test = Callable[[str], bool]
+
 _INVERT = "!"
+_CONTAINING_LENGTH = 7
+_PLAIN = r"((?:[A-Za-z0-9/_-]|\[[^^]\])+)"
+_PREFIX = re.compile(rf"{_PLAIN}(?:\.\*)?")
+_EXACT = re.compile(rf"{_PLAIN}\$")
+_BELOW = re.compile(rf"{_PLAIN}\(\|/\.\*\)\$")
+_CONTAINING = re.compile(rf"/\.\*{_PLAIN}\.\*|\.\*(?=/){_PLAIN}\.\*")
+_PREFIX_AND_REST = re.compile(rf"{_PLAIN}\.\*")
 
 
 @gob.struct("Filter")
@@ -34,29 +44,62 @@ class Matcher:
             InvalidImage: one of them is not an expression; the text names it.
         """
         self._inverted = False
-        expressions = []
-        options = re2.Options()
-        options.log_errors = False
+        self._tests: list[Test] = []
         for line in lines:
             if line == _INVERT:
                 self._inverted = True
             elif not line:
                 raise InvalidImage("empty expression in filter")
             else:
-                expressions.append(_compile(line, options))
-        self._expressions = expressions
+                self._tests.append(_make_test(line))
 
     def matches(self, path: bytes) -> bool:
         """Whether the filter matches an absolute path."""
         # Go sees every byte that is not UTF-8 as the replacement character.
         text = path.decode("utf-8", "replace")
-        found = any(expression.search(text) for expression in self._expressions)
-        return found is not self._inverted
+        return any(test(text) for test in self._tests) is not self._inverted
 
 
-def _compile(line: str, options: re2.Options) -> re2._Regexp:
+def _make_test(line: str) -> Test:
+    """The test for one line.
+
+    Common forms have a meaning of their own, which is not always that of the
+    expression: ``docs/protocol.md``, "Filters".
+    """
+    whole = _compile(f"^{line}", line)
+    if match := _PREFIX.fullmatch(line):
+        prefix = _literal(match[1])
+        return lambda path: path.startswith(prefix)
+    if match := _EXACT.fullmatch(line):
+        name = _literal(match[1])
+        return lambda path: path == name
+    if match := _BELOW.fullmatch(line):
+        top = _literal(match[1])
+        return lambda path: path == top or path.startswith(f"{top}/")
+    if len(line) >= _CONTAINING_LENGTH and (match := _CONTAINING.fullmatch(line)):
+        part = _literal(match[1] or match[2])
+        return lambda path: path.startswith("/") and part in path
+    if (match := _PREFIX_AND_REST.match(line)) and len(_literal(match[1])) > 1:
+        start = _literal(match[1])
+        rest = _compile(f"^.*{line[match.end() :]}", line)
+        return lambda path: path.startswith(start) and _finds(rest, path[len(start) :])
+    return lambda path: _finds(whole, path)
+
+
+def _literal(plain: str) -> str:
+    """What plain characters and classes of one character stand for."""
+    return re.sub(r"\[(.)\]", r"\1", plain)
+
+
+def _finds(expression: re2._Regexp, text: str) -> bool:
+    return expression.search(text) is not None
+
+
+def _compile(expression: str, line: str) -> re2._Regexp:
+    options = re2.Options()
+    options.log_errors = False
     try:
-        return re2.compile(f"^{line}", options)
+        return re2.compile(expression, options)
     except (re2.error, UnicodeEncodeError) as error:
         raise InvalidImage(f"invalid expression: {line!r}: {error}") from error
 

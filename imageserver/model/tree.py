@@ -22,6 +22,7 @@ from imageserver.model.inode import (
 
 _MAX_DEPTH = 1_000
 _NAME_BYTES = 255
+_PATH_BYTES = 4_095
 _BLOCK_BYTES = 4_096
 _SYMLINK_BYTES = 64
 
@@ -99,6 +100,8 @@ def _check_entry_name(name: bytes, path: bytes, names: set[bytes]) -> None:
         raise InvalidImage(f"malformed entry name: {show(path)}")
     if len(name) > _NAME_BYTES:
         raise InvalidImage(f"entry name too long: {show(path)}")
+    if len(path) > _PATH_BYTES:
+        raise InvalidImage(f"path too long: {show(path[:_NAME_BYTES])}...")
     if name in names:
         raise InvalidImage(f"duplicate entry: {show(path)}")
     names.add(name)

@@ -44,7 +44,7 @@ def parse_triggers(text: str) -> Triggers:
     ]
     try:
         items = json.loads("\n".join(lines))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidImage(f"error decoding triggers {error}") from error
     if not isinstance(items, list):
         raise InvalidImage("error decoding triggers: not an array")

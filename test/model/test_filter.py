@@ -72,7 +72,6 @@ def test_table(line, path, matches) -> None:
     assert Matcher([line, "!"]).matches(path.encode()) is not matches
 
 
-@pytest.mark.xfail(strict=True, reason="the matcher knows only plain expressions")
 @pytest.mark.parametrize(("line", "path", "matches"), DEVIATIONS)
 def test_deviations(line, path, matches) -> None:
     """Where the known forms of lines differ from the plain expression, they win."""

@@ -112,6 +112,14 @@ def test_port_in_use(stopped_daemon: Daemon) -> None:
     assert list(stopped_daemon.images.iterdir()) == []
 
 
+def test_directories_are_not_shared(daemon: Daemon) -> None:
+    """A second daemon on the same directories is refused; the first one goes on."""
+    code, error = run(daemon.command())
+    assert code == 1
+    assert error.splitlines()[-1].startswith("imageserver: another imageserver uses ")
+    assert daemon.get("/readiness").endswith(b"OK")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_root(tmp_path: Path, certificates: Certificates) -> None:
     """Root is refused, unless it is permitted or becomes another user."""
