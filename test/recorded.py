@@ -44,7 +44,9 @@ def _as_it_is(value: Any, type_: gob.Type) -> Any:
         if kind == "$float64bits":
             return struct.unpack(">d", bytes.fromhex(content))[0]
         if kind == "$complexbits":
-            return complex(*[struct.unpack(">d", bytes.fromhex(bits))[0] for bits in content])
+            return complex(
+                *[struct.unpack(">d", bytes.fromhex(bits))[0] for bits in content]
+            )
     return value
 
 
@@ -74,6 +76,7 @@ def _sequence(value: Any, type_: Any) -> tuple[Any, ...]:
 
 
 def _map(value: Any, type_: Any) -> dict[Any, Any] | None:
+    """A map; nil and empty ones are told apart, which receivers do in fields only."""
     if value is None:
         return None
     return {
@@ -83,7 +86,11 @@ def _map(value: Any, type_: Any) -> dict[Any, Any] | None:
 
 
 def _pointer(value: Any, type_: Any) -> Any:
-    return None if value is None else from_notation(value, type_.target)
+    """A pointer; one to a zero scalar is received as nil."""
+    if value is None:
+        return None
+    target = from_notation(value, type_.target)
+    return target or None if isinstance(target, int | str) else target
 
 
 def _struct(value: Any, type_: Any) -> Any:
@@ -99,7 +106,9 @@ def _interface(value: Any, type_: Any) -> Any:
     name = {"*main.Inner": "alias/Inner"}.get(value["$type"], value["$type"])
     concrete = type_.registry.by_name[name]
     inner = from_notation(value["$value"], concrete)
-    return inner if isinstance(concrete, gob.Struct) else gob.InterfaceValue(name, inner)
+    return (
+        inner if isinstance(concrete, gob.Struct) else gob.InterfaceValue(name, inner)
+    )
 
 
 _FROM = {

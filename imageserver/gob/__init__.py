@@ -3,12 +3,13 @@
 The format is described in ``docs/protocol.md``, "Gob".
 """
 
+from imageserver.gob.declarations import evolve, field, struct, struct_info
 from imageserver.gob.decoder import MORE, Decoded, Decoder, decode, next_message
 from imageserver.gob.encoder import Encoder
 from imageserver.gob.limits import DEFAULT_LIMITS, Limits
 from imageserver.gob.primitives import parse_message_length, uint_bytes
 from imageserver.gob.raw import RawValue
-from imageserver.gob.readers import Opaque
+from imageserver.gob.reader import Opaque
 from imageserver.gob.schema import (
     BOOL,
     BYTE_STRING,
@@ -35,10 +36,6 @@ from imageserver.gob.schema import (
     Struct,
     Type,
     Uint,
-    evolve,
-    field,
-    struct,
-    struct_info,
 )
 from imageserver.gob.times import Time
 

@@ -8,15 +8,16 @@ into several messages, and the generator yields where it needs the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from imageserver.errors import GobDecodeError
+from imageserver.gob.cursor import Cursor
 from imageserver.gob.limits import DEFAULT_LIMITS, Limits
-from imageserver.gob.primitives import Cursor, parse_message_length, read_int
-from imageserver.gob.readers import Readers, Steps
+from imageserver.gob.primitives import parse_message_length, read_int
+from imageserver.gob.reader import Steps
+from imageserver.gob.readers import Readers
 from imageserver.gob.schema import Type, as_type
 from imageserver.gob.wiretypes import WireTypes, read_definition
 
@@ -41,10 +42,10 @@ class Decoder:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._types = WireTypes(limits)
-        self._readers = Readers(self._types)
-        self._cursor: Cursor | None = None
-        self._steps: Steps | None = None
+        self._types = WireTypes(limits.types)
+        self._readers = Readers(self._types, limits)
+        self._broken = False
+        self._unfinished: tuple[Cursor, Steps] | None = None
 
     def feed(self, message: bytes, type_: Type | type | None = None) -> Any:
         """Take the next message of the stream.
@@ -61,42 +62,48 @@ class Decoder:
             GobDecodeError: the message is malformed, breaks a limit, or holds a value
                 that is not compatible with the type. The stream is then of no more use.
         """
+        if self._broken:
+            raise GobDecodeError("the stream has been given up")
+        self._broken = True
         try:
-            return self._feed(message, None if type_ is None else as_type(type_))
-        except (IndexError, RecursionError, TypeError) as error:
-            # A dict as key of a map, which only an untyped stream can ask for, is
-            # the TypeError.
-            raise GobDecodeError(f"malformed message: {error}") from error
+            value = self._feed(message, None if type_ is None else as_type(type_))
+        except IndexError as error:
+            raise GobDecodeError("unexpected end of a message") from error
+        except RecursionError as error:  # only where the limit of depth is high
+            raise GobDecodeError("values nest too deep") from error
+        self._broken = False
+        return value
 
     def _feed(self, message: bytes, type_: Type | None) -> Any:
-        if self._steps is None:
-            cursor = self._cursor = Cursor(message, self._types, self._limits)
-            id_ = read_int(cursor)
-            if id_ < 0:
-                self._types.add(-id_, read_definition(cursor))
-                return self._end(MORE)
-            reader = self._readers.top_level(id_, type_)
-            if not reader.resumable:
-                return self._end(reader.read(cursor))
-            self._steps = reader.read(cursor)
-            return self._run(next)
-        return self._run(lambda steps: steps.send(message))
+        if self._unfinished is not None:
+            return self._go_on(*self._unfinished, message)
+        cursor = Cursor(message, self._limits)
+        id_ = read_int(cursor)
+        if id_ < 0:
+            self._types.add(-id_, read_definition(cursor, self._limits))
+            return _end(cursor, MORE)
+        reader = self._readers.top_level(id_, type_)
+        if reader.resumable:
+            return self._go_on(cursor, reader.read(cursor))
+        return _end(cursor, reader.read(cursor))
 
-    def _run(self, advance: Callable[[Steps], object]) -> Any:
-        assert self._steps is not None  # noqa: S101 - for the type checker
+    def _go_on(self, cursor: Cursor, steps: Steps, message: bytes | None = None) -> Any:
         try:
-            advance(self._steps)
+            if message is None:
+                next(steps)
+            else:
+                steps.send(message)
         except StopIteration as stop:
-            self._steps = None
-            return self._end(stop.value)
+            self._unfinished = None
+            return _end(cursor, stop.value)
+        self._unfinished = cursor, steps
         return MORE
 
-    def _end(self, value: Any) -> Any:
-        assert self._cursor is not None  # noqa: S101 - for the type checker
-        if not self._cursor.exhausted:
-            raise GobDecodeError("malformed message: bytes behind the value")
-        self._cursor = None
-        return value
+
+def _end(cursor: Cursor, value: Any) -> Any:
+    if not cursor.exhausted:
+        raise GobDecodeError("malformed message: bytes behind the value")
+    return value
 
 
 @attrs.frozen
@@ -120,6 +127,8 @@ def decode(
     Raises:
         GobDecodeError: as :meth:`Decoder.feed`, or the stream is cut short.
     """
+    if not data:
+        raise GobDecodeError("EOF")
     decoder = Decoder(limits)
     position = 0
     while True:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
+from imageserver.errors import GobTypeError
 from imageserver.gob import schema, wiretypes
+from imageserver.gob.declarations import struct_info
 from imageserver.gob.primitives import uint_bytes
-from imageserver.gob.schema import Type, struct_info
+from imageserver.gob.schema import Type, on_wire
 
 _BASIC_IDS: dict[type[Type], int] = {
     schema.Bool: wiretypes.BOOL,
@@ -30,10 +32,16 @@ class OwnTypes:
         self._ids: dict[Type, int] = {}
 
     def id(self, type_: Type) -> int:
-        """The id of a type that was defined, or that has a fixed one."""
-        while isinstance(type_, schema.Pointer | schema.Raw):
-            type_ = type_.target
-        return _BASIC_IDS.get(type(type_)) or self._ids[type_]
+        """The id of a type that was defined, or that has a fixed one.
+
+        Raises:
+            GobTypeError: it has none.
+        """
+        type_ = on_wire(type_)
+        id_ = _BASIC_IDS.get(type(type_)) or self._ids.get(type_)
+        if id_ is None:
+            raise GobTypeError(f"not defined on this stream: {type_}")
+        return id_
 
     def define(self, type_: Type) -> bytes:
         """Give ids to ``type_`` and all that it contains, as far as they have none.
@@ -63,13 +71,11 @@ class OwnTypes:
 
     def _assign(self, type_: Type, fresh: list[Type], seen: set[Type]) -> None:
         """Number types, outer ones first; ``seen`` breaks circles of interfaces."""
+        type_ = on_wire(type_)
         if type_ in self._ids or type_ in seen:
             return
         seen.add(type_)
-        if (
-            not isinstance(type_, schema.Pointer | schema.Raw)
-            and type(type_) not in _BASIC_IDS
-        ):
+        if type(type_) not in _BASIC_IDS:
             self._ids[type_] = wiretypes.FIRST_OWN_ID + len(self._ids)
             fresh.append(type_)
         for inner in _inner_types(type_):
@@ -104,9 +110,7 @@ def _first_definitions(type_: Type) -> tuple[OwnTypes, bytes]:
 
 def _inner_types(type_: Type) -> Iterator[Type]:
     """The types that values of ``type_`` contain, in order."""
-    if isinstance(type_, schema.Pointer | schema.Raw):
-        yield type_.target
-    elif isinstance(type_, schema.Slice | schema.Array):
+    if isinstance(type_, schema.Slice | schema.Array):
         yield type_.element
     elif isinstance(type_, schema.Map):
         yield type_.key

@@ -11,18 +11,21 @@ MIB = 1 << 20
 class Limits:
     """What one stream of gob messages may hold.
 
-    Memory grows only with bytes that arrived; these limits bound the work that a
-    small input can ask for.
+    Memory grows only with bytes that arrived; these limits bound by how much, and
+    the work that a small input can ask for.
 
     Attributes:
-        message_bytes: the longest message.
-        depth: how deep values may nest.
+        message_bytes: the longest message; also of all messages of one value.
+        depth: how deep types and values may nest.
+        elements: how many elements the slices, arrays and maps of one value may
+            have in all. Not counted are those of byte arrays and skipped fields.
         types: how many types one stream may define.
         fields: how many fields one struct type may have.
     """
 
     message_bytes: int = 16 * MIB
     depth: int = 64
+    elements: int = 8 * MIB
     types: int = 256
     fields: int = 256
 

@@ -1,74 +1,19 @@
 """Numbers, strings and byte strings on the wire: ``docs/protocol.md``, "Gob".
 
-A :class:`Cursor` reads one message. Reading beyond its end raises
-``IndexError`` in the innermost loops; :mod:`imageserver.gob.decoder` turns that
-into :class:`~imageserver.errors.GobDecodeError` at its boundary.
+Reading beyond the end of a message raises ``IndexError`` in the innermost loops;
+:mod:`imageserver.gob.decoder` turns that into
+:class:`~imageserver.errors.GobDecodeError` at its boundary.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from imageserver.errors import GobDecodeError
-
-if TYPE_CHECKING:
-    from imageserver.gob.limits import Limits
-    from imageserver.gob.wiretypes import WireTypes
+from imageserver.gob.cursor import Cursor
 
 _DOUBLE = struct.Struct("<d")
 _DOUBLE_BITS = struct.Struct(">Q")
-
-
-class Cursor:
-    """A place in the message that is being read.
-
-    Attributes:
-        data: the message, without its length.
-        position: offset of the next byte.
-        types: the types defined so far on the stream.
-        limits: bounds for the stream.
-        depth: how many composite values are open.
-        record: pieces of the raw value that is being kept, or ``None``.
-        record_from: where the unfinished piece starts in ``data``.
-    """
-
-    __slots__ = (
-        "data",
-        "depth",
-        "limits",
-        "position",
-        "record",
-        "record_from",
-        "types",
-    )
-
-    def __init__(self, data: bytes, types: WireTypes, limits: Limits) -> None:
-        self.data = data
-        self.position = 0
-        self.types = types
-        self.limits = limits
-        self.depth = 0
-        self.record: list[bytes] | None = None
-        self.record_from = 0
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the message has been read to its end."""
-        return self.position >= len(self.data)
-
-    def go_on_with(self, data: bytes) -> None:
-        """Go on in the next message of the value."""
-        self.leave_out(len(self.data))
-        self.data = data
-        self.position = 0
-        self.record_from = 0
-
-    def leave_out(self, start: int) -> None:
-        """Keep what lies between ``start`` and here out of the raw value."""
-        if self.record is not None:
-            self.record.append(self.data[self.record_from : start])
-            self.record_from = self.position
 
 
 def read_uint(cursor: Cursor) -> int:

@@ -1,10 +1,4 @@
-"""How Python values are declared to gob.
-
-A struct is an ordinary class whose fields name their Go field and type::
-
-    @struct("CheckImageRequest")
-    class CheckImageRequest:
-        image_name: str = field("ImageName", STRING)
+"""The types that can be declared.
 
 Python representation: numbers, ``str`` (or ``bytes`` for names that need not be
 UTF-8), ``bytes`` for byte slices and for arrays of bytes, tuples for slices and
@@ -16,26 +10,23 @@ times. Interfaces hold an instance of a registered struct class, an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any
 
 import attrs
 
 from imageserver.gob.times import Time
 
-T = TypeVar("T")
-
-_METADATA = "gob"
-
 
 @attrs.frozen
-class Type:
+class Type(ABC):
     """What a value is declared to be; one subclass for each kind."""
 
     @property
+    @abstractmethod
     def zero(self) -> Any:
         """The value that an absent field has."""
-        raise AssertionError(f"{self!r} has no zero value")
 
 
 @attrs.frozen
@@ -158,7 +149,7 @@ class Pointer(Type):
 
 @attrs.frozen(eq=False)
 class Struct(Type):
-    """An instance of ``cls``, a class made by :func:`struct`.
+    """An instance of ``cls``, a class declared as a struct.
 
     ``cls`` may be a function that returns the class, for types that contain
     themselves.
@@ -191,7 +182,11 @@ class Registry:
         self.by_class: dict[type, str] = {}
 
     def register(self, name: str, type_: Type) -> None:
-        """Let interfaces hold ``type_`` under ``name``."""
+        """Let interfaces hold ``type_`` under ``name``.
+
+        To be called before the first value is read or written.
+        """
+        type_ = on_wire(type_)
         self.by_name[name] = type_
         if isinstance(type_, Struct):
             self.by_class[type_.cls] = name
@@ -230,6 +225,14 @@ class Raw(Type):
     zero = None
 
 
+@attrs.frozen
+class Skipped(Type):
+    """A value that nobody wants."""
+
+    zero = None
+
+
+SKIP = Skipped()
 BOOL = Bool()
 INT = Int()
 INT32 = Int(32)
@@ -244,68 +247,13 @@ BYTES = Bytes()
 TIME = TimeType()
 
 
-@attrs.frozen
-class StructField:
-    """A field of a struct: its name in Python and on the wire, and its type."""
-
-    attribute: str
-    name: str
-    type: Type
-
-
-@attrs.frozen
-class StructInfo:
-    """What :func:`struct` knows of a class."""
-
-    name: str
-    fields: tuple[StructField, ...]
-
-
-def field(name: str, type_: Type) -> Any:
-    """Declare a field of a struct.
-
-    Args:
-        name: the field's name on the wire.
-        type_: its type; its zero value is the field's default.
-    """
-    default = (
-        attrs.Factory(lambda: type_.zero) if isinstance(type_, Struct) else type_.zero
-    )
-    return attrs.field(default=default, metadata={_METADATA: (name, type_)})
-
-
-@dataclass_transform(frozen_default=True)
-def struct(name: str) -> Callable[[type[T]], type[T]]:
-    """Make an immutable class whose instances gob can carry.
-
-    Args:
-        name: the type's name on the wire; receivers do not look at it.
-    """
-
-    def decorate(cls: type[T]) -> type[T]:
-        made = attrs.frozen(cls)
-        fields = tuple(
-            StructField(a.name, *a.metadata[_METADATA])
-            for a in attrs.fields(made)  # type: ignore[arg-type]
-        )
-        made.__gob__ = StructInfo(name, fields)  # type: ignore[attr-defined]
-        return made
-
-    return decorate
-
-
-def struct_info(cls: type) -> StructInfo:
-    """The declaration of a class made by :func:`struct`."""
-    info: StructInfo = cls.__gob__  # type: ignore[attr-defined]
-    return info
-
-
 def as_type(type_: Type | type) -> Type:
-    """``type_`` itself, or the struct type of a class made by :func:`struct`."""
+    """``type_`` itself, or the struct type of a class declared as a struct."""
     return type_ if isinstance(type_, Type) else Struct(type_)
 
 
-def evolve(value: T, **changes: Any) -> T:
-    """A copy of a struct with some attributes changed."""
-    changed: T = attrs.evolve(value, **changes)  # type: ignore[misc]
-    return changed
+def on_wire(type_: Type) -> Type:
+    """The type as it travels: pointers leave no trace, and raw values neither."""
+    while isinstance(type_, Pointer | Raw):
+        type_ = type_.target
+    return type_

@@ -73,10 +73,12 @@ class Time:
             GobTypeError: the time is out of range, or one minute west of Greenwich.
         """
         seconds = self.unix_s + _SECONDS_TO_1970
+        if self.nanosecond >= _NANOSECONDS:
+            raise GobTypeError("time out of range: nanoseconds")
         minutes, rest = _UTC, 0
         if self.offset_s is not None:
-            minutes = int(self.offset_s / 60)
-            rest = self.offset_s - minutes * 60
+            sign = -1 if self.offset_s < 0 else 1
+            minutes, rest = (sign * part for part in divmod(abs(self.offset_s), 60))
             if minutes == _UTC:
                 raise GobTypeError("this zone offset cannot be sent")
         try:
@@ -90,7 +92,8 @@ class Time:
         """The inverse of :meth:`marshal`.
 
         Raises:
-            GobDecodeError: the version, the length or the nanoseconds are wrong.
+            GobDecodeError: the version or the length is wrong, or a part of the time
+                is out of its range.
         """
         version = data[0] if data else 0
         if version not in (1, 2) or len(data) != _LAYOUT.size + version - 1:
@@ -98,11 +101,10 @@ class Time:
         _, seconds, nanosecond, minutes = _LAYOUT.unpack_from(data)
         if nanosecond >= _NANOSECONDS:
             raise GobDecodeError("malformed time: nanoseconds out of range")
-        offset_s = None
-        if minutes != _UTC:
-            offset_s = minutes * 60
-            if version > 1:
-                offset_s += struct.unpack_from(">b", data, _LAYOUT.size)[0]
+        rest = int.from_bytes(data[_LAYOUT.size :], signed=True)
+        if abs(rest) >= 60 or minutes * rest < 0 or (minutes == _UTC and rest):
+            raise GobDecodeError("malformed time: zone offset out of range")
+        offset_s = None if minutes == _UTC else minutes * 60 + rest
         return cls(seconds - _SECONDS_TO_1970, nanosecond, offset_s)
 
 

@@ -1,20 +1,23 @@
 """Type definitions on the wire: ``docs/protocol.md``, "Type definitions".
 
 A stream defines its types by ids of its own. Ids below 64 are fixed: the basic
-types, and the types of the definitions themselves.
+types, and the types of the definitions themselves. The names of types are for
+people: types that differ in nothing else are equal.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
 
 from imageserver.errors import GobDecodeError
-from imageserver.gob.limits import DEFAULT_LIMITS, Limits
+from imageserver.gob.cursor import Cursor
+from imageserver.gob.limits import Limits
 from imageserver.gob.primitives import (
-    Cursor,
     read_int,
     read_string,
     read_uint,
@@ -34,15 +37,18 @@ BASIC_NAMES = {
     COMPLEX: "complex",
     INTERFACE: "interface",
 }
+BY_GOB, BY_BINARY, BY_TEXT = range(3)
 FIRST_DEFINABLE_ID = 64
 FIRST_OWN_ID = 65  # some releases of Go refuse 64 from others
+_DEFINITION_BYTES = 1 << 16
+_DESCRIPTION_CHARACTERS = 64
 
 
 @attrs.frozen
 class ArrayType:
     """An array: id of the elements' type and their number."""
 
-    name: str = ""
+    name: str = attrs.field(default="", eq=False)
     element: int = 0
     length: int = 0
 
@@ -55,7 +61,7 @@ class ArrayType:
 class SliceType:
     """A slice: id of the elements' type."""
 
-    name: str = ""
+    name: str = attrs.field(default="", eq=False)
     element: int = 0
 
     def inner_ids(self) -> list[int]:
@@ -75,7 +81,7 @@ class FieldType:
 class StructType:
     """A struct: its fields in order."""
 
-    name: str = ""
+    name: str = attrs.field(default="", eq=False)
     fields: tuple[FieldType, ...] = ()
 
     def inner_ids(self) -> list[int]:
@@ -87,7 +93,7 @@ class StructType:
 class MapType:
     """A map: ids of the types of keys and values."""
 
-    name: str = ""
+    name: str = attrs.field(default="", eq=False)
     key: int = 0
     value: int = 0
 
@@ -98,9 +104,15 @@ class MapType:
 
 @attrs.frozen
 class OpaqueType:
-    """A type that marshals itself into bytes, like a time."""
+    """A type that marshals itself into bytes, like a time.
+
+    Attributes:
+        name: its name, which alone tells what the bytes mean.
+        method: how it marshals itself: for gob, in binary, or as text.
+    """
 
     name: str = ""
+    method: int = BY_GOB
 
     def inner_ids(self) -> list[int]:
         """Ids of the types inside: none."""
@@ -113,15 +125,18 @@ Definition: TypeAlias = ArrayType | SliceType | StructType | MapType | OpaqueTyp
 class WireTypes:
     """The types that one stream has defined so far."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._definitions: dict[int, Definition] = {}
-        self._limits = limits
+    def __init__(self, limit: int = sys.maxsize) -> None:
+        """Begin with no types.
 
-    def __getitem__(self, id_: int) -> Definition:
-        try:
-            return self._definitions[id_]
-        except KeyError:
-            raise GobDecodeError(f"undefined type: {id_}") from None
+        Args:
+            limit: how many may be defined.
+        """
+        self._definitions: dict[int, Definition] = {}
+        self._limit = limit
+
+    def get(self, id_: int) -> Definition | None:
+        """The definition of type ``id_``, if there is one."""
+        return self._definitions.get(id_)
 
     def add(self, id_: int, definition: Definition) -> None:
         """Define type ``id_``.
@@ -131,20 +146,22 @@ class WireTypes:
         """
         if id_ in self._definitions or id_ < FIRST_DEFINABLE_ID:
             raise GobDecodeError("duplicate type received")
-        if len(self._definitions) >= self._limits.types:
+        if len(self._definitions) >= self._limit:
             raise GobDecodeError("too many types")
         self._definitions[id_] = definition
 
     def copy(self) -> WireTypes:
         """A table with the same types, to which others can be added."""
-        table = WireTypes(self._limits)
+        table = WireTypes(self._limit)
         table._definitions = self._definitions.copy()
         return table
 
     def describe(self, id_: int) -> str:
         """A name for the type ``id_``, for error messages."""
         definition = self._definitions.get(id_)
-        return (definition and definition.name) or BASIC_NAMES.get(id_, f"type {id_}")
+        if definition is not None and definition.name:
+            return definition.name[:_DESCRIPTION_CHARACTERS]
+        return BASIC_NAMES.get(id_, f"type {id_}")
 
 
 def _read_fields(cursor: Cursor, *readers: Callable[[Cursor], Any]) -> list[Any]:
@@ -180,15 +197,17 @@ def _read_field(cursor: Cursor) -> FieldType:
     return FieldType(name or "", id_ or 0)
 
 
-def _read_field_list(cursor: Cursor) -> tuple[FieldType, ...]:
-    count = read_uint(cursor)
-    if count > cursor.limits.fields:
-        raise GobDecodeError("too many fields")
-    return tuple(_read_field(cursor) for _ in range(count))
+def _read_struct(cursor: Cursor, limit: int) -> StructType:
+    def read_field_list(cursor: Cursor) -> tuple[FieldType, ...]:
+        count = read_uint(cursor)
+        if count > limit:
+            raise GobDecodeError("too many fields")
+        fields = tuple([_read_field(cursor) for _ in range(count)])
+        if len({field.name for field in fields}) < count:
+            raise GobDecodeError("malformed type definition")
+        return fields
 
-
-def _read_struct(cursor: Cursor) -> StructType:
-    name, fields = _read_fields(cursor, _read_name, _read_field_list)
+    name, fields = _read_fields(cursor, _read_name, read_field_list)
     return StructType(name or "", fields or ())
 
 
@@ -197,44 +216,46 @@ def _read_map(cursor: Cursor) -> MapType:
     return MapType(name or "", key or 0, value or 0)
 
 
-def _read_opaque(cursor: Cursor) -> OpaqueType:
+def _read_opaque(cursor: Cursor, method: int) -> OpaqueType:
     (name,) = _read_fields(cursor, _read_name)
-    return OpaqueType(name or "")
+    return OpaqueType(name or "", method)
 
 
-_READERS = (
-    _read_array,
-    _read_slice,
-    _read_struct,
-    _read_map,
-    _read_opaque,  # marshals itself for gob,
-    _read_opaque,  # in binary,
-    _read_opaque,  # or as text
-)
-_TIME_NUMBER = 4  # a time marshals itself for gob
-
-
-def read_definition(cursor: Cursor) -> Definition:
+def read_definition(cursor: Cursor, limits: Limits) -> Definition:
     """Read the body of a definition, behind the id.
 
     Raises:
         GobDecodeError: the definition is malformed or too large.
     """
-    found = [kind for kind in _read_fields(cursor, *_READERS) if kind is not None]
+    start = cursor.position
+    kinds = _read_fields(
+        cursor,
+        _read_array,
+        _read_slice,
+        partial(_read_struct, limit=limits.fields),
+        _read_map,
+        partial(_read_opaque, method=BY_GOB),
+        partial(_read_opaque, method=BY_BINARY),
+        partial(_read_opaque, method=BY_TEXT),
+    )
+    found: list[Definition] = [kind for kind in kinds if kind is not None]
     if len(found) != 1:
         raise GobDecodeError("malformed type definition")
-    definition: Definition = found[0]
-    return definition
+    if cursor.position - start > _DEFINITION_BYTES:
+        raise GobDecodeError("a type definition is too long")
+    return found[0]
+
+
+_KINDS = (ArrayType, SliceType, StructType, MapType, OpaqueType)
 
 
 def write_definition(out: bytearray, id_: int, definition: Definition) -> None:
     """Append the body of the message that defines ``id_``."""
     write_int(out, -id_)
+    kind = _KINDS.index(type(definition))
     if isinstance(definition, OpaqueType):
-        number = _TIME_NUMBER
-    else:
-        number = (ArrayType, SliceType, StructType, MapType).index(type(definition))
-    write_uint(out, number + 1)
+        kind += definition.method
+    write_uint(out, kind + 1)
     out.append(1)
     _write_name(out, definition.name, id_)
     if isinstance(definition, StructType):
@@ -243,7 +264,7 @@ def write_definition(out: bytearray, id_: int, definition: Definition) -> None:
             write_uint(out, len(definition.fields))
             for field in definition.fields:
                 _write_name(out, field.name, field.id)
-    else:
+    elif not isinstance(definition, OpaqueType):
         for value in attrs.astuple(definition)[1:]:
             out.append(1)
             write_int(out, value)

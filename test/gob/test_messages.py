@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import recorded
+
 from imageserver import gob
 from imageserver.model import image, image_messages, object_messages
 from imageserver.srpc import messages as srpc_messages
-
-import recorded
 
 VECTORS = recorded.load("gob-messages")
 MODULES = (image, image_messages, object_messages, srpc_messages)
@@ -28,7 +28,9 @@ def message_class(go_type: str) -> type:
 def test_message(vector) -> None:
     """A recorded message decodes to its values, and so does what we write for them."""
     cls = message_class(vector["go_type"])
-    expected = [recorded.from_notation(value, gob.Struct(cls)) for value in vector["values"]]
+    expected = [
+        recorded.from_notation(value, gob.Struct(cls)) for value in vector["values"]
+    ]
     stream = bytes.fromhex(vector["hex"])
     assert recorded.decode_all(stream, cls) == expected
     encoder = gob.Encoder()

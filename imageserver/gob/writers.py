@@ -1,0 +1,224 @@
+"""Writers: what turns values of declared types into bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Protocol, TypeAlias
+
+from imageserver.errors import GobTypeError
+from imageserver.gob import primitives, schema
+from imageserver.gob.declarations import struct_info
+from imageserver.gob.primitives import write_uint
+from imageserver.gob.raw import RawValue
+from imageserver.gob.schema import InterfaceValue, Type, on_wire
+from imageserver.gob.times import Time
+
+
+class Stream(Protocol):
+    """What writers need to know of the stream."""
+
+    def interface_header(self, name: str, type_: Type) -> bytes:
+        """Name and type id, which stand in front of each interface value."""
+
+    def accepts(self, raw: RawValue, type_: Type) -> bool:
+        """Whether ``raw`` means the same in this stream, where a ``type_`` is due."""
+
+
+Write: TypeAlias = Callable[[Stream, bytearray, Any], None]
+
+
+def write_top_level(stream: Stream, out: bytearray, value: Any, type_: Type) -> None:
+    """Append a top-level value, without message length and id.
+
+    Raises:
+        GobTypeError: the value does not fit the type.
+    """
+    if not isinstance(on_wire(type_), schema.Struct):
+        out.append(0)
+    try:
+        _writer(type_)(stream, out, value)
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        struct.error,
+    ) as error:
+        raise GobTypeError(f"cannot encode {type(value).__name__}: {error}") from error
+
+
+def _scalar_writer(write: Callable[[bytearray, Any], None]) -> Write:
+    def write_scalar(_: Stream, out: bytearray, value: Any) -> None:
+        write(out, value)
+
+    return write_scalar
+
+
+def _ranged_writer(
+    write: Callable[[bytearray, int], None], lowest: int, highest: int
+) -> Write:
+    def write_number(_: Stream, out: bytearray, value: int) -> None:
+        if not lowest <= value <= highest:
+            raise GobTypeError(f"{value} is out of range")
+        write(out, value)
+
+    return write_number
+
+
+def _write_time(_: Stream, out: bytearray, value: Time) -> None:
+    primitives.write_bytes(out, value.marshal())
+
+
+_ESCAPED = [bytes([n]) if n < 0x80 else bytes([0xFF, n]) for n in range(256)]
+
+
+def _byte_array_writer(type_: schema.ByteArray) -> Write:
+    def write_byte_array(_: Stream, out: bytearray, value: bytes) -> None:
+        if len(value) != type_.length:
+            raise GobTypeError(f"{len(value)} bytes in an array of {type_.length}")
+        write_uint(out, type_.length)
+        out += b"".join([_ESCAPED[byte] for byte in value])
+
+    return write_byte_array
+
+
+def _sequence_writer(element: Type, length: int | None) -> Write:
+    write_element = _writer(element)
+
+    def write_sequence(stream: Stream, out: bytearray, value: Any) -> None:
+        if length is not None and len(value) != length:
+            raise GobTypeError(f"{len(value)} elements in an array of {length}")
+        write_uint(out, len(value))
+        for item in value:
+            write_element(stream, out, item)
+
+    return write_sequence
+
+
+def _map_writer(type_: schema.Map) -> Write:
+    write_key, write_item = _writer(type_.key), _writer(type_.value)
+
+    def write_map(stream: Stream, out: bytearray, value: dict[Any, Any] | None) -> None:
+        entries = value or {}
+        write_uint(out, len(entries))
+        for key, item in entries.items():
+            write_key(stream, out, key)
+            write_item(stream, out, item)
+
+    return write_map
+
+
+def _pointer_writer(type_: schema.Pointer) -> Write:
+    write_target = _writer(type_.target)
+
+    def write_pointer(stream: Stream, out: bytearray, value: Any) -> None:
+        if value is None:
+            raise GobTypeError("only fields can be nil")
+        write_target(stream, out, value)
+
+    return write_pointer
+
+
+def _struct_writer(type_: schema.Struct) -> Write:
+    steps: tuple[tuple[str, Callable[[Any], bool], Write], ...] | None = None
+
+    def write_struct(stream: Stream, out: bytearray, value: Any) -> None:
+        nonlocal steps
+        if steps is None:  # not earlier: a type may contain itself
+            steps = tuple(
+                (field.attribute, _omission(field.type), _writer(field.type))
+                for field in struct_info(type_.cls).fields
+            )
+        delta = 1
+        for attribute, omitted, write_field in steps:
+            item = getattr(value, attribute)
+            if omitted(item):
+                delta += 1
+                continue
+            write_uint(out, delta)
+            write_field(stream, out, item)
+            delta = 1
+        out.append(0)
+
+    return write_struct
+
+
+def _interface_writer(type_: schema.Interface) -> Write:
+    registry = type_.registry
+
+    def write_interface(stream: Stream, out: bytearray, value: Any) -> None:
+        if value is None:
+            out.append(0)
+            return
+        name = registry.by_class.get(type(value))
+        if name is None:
+            if not isinstance(value, InterfaceValue):
+                raise GobTypeError(f"type not registered for interface: {type(value)}")
+            name, value = value.name, value.value
+        concrete = registry.by_name.get(name)
+        if concrete is None:
+            raise GobTypeError(f"name not registered for interface: {name!r}")
+        content = bytearray()
+        write_top_level(stream, content, value, concrete)
+        out += stream.interface_header(name, concrete)
+        write_uint(out, len(content))
+        out += content
+
+    return write_interface
+
+
+def _raw_writer(type_: schema.Raw) -> Write:
+    def write_raw(stream: Stream, out: bytearray, value: RawValue) -> None:
+        if not stream.accepts(value, type_.target):
+            raise GobTypeError("the raw value's types differ from those of this stream")
+        out += value.data
+
+    return write_raw
+
+
+def _omission(type_: Type) -> Callable[[Any], bool]:
+    """The test for values that are left out of a struct."""
+    if isinstance(type_, schema.Array | schema.ByteArray | schema.Struct):
+        return lambda _: False
+    if isinstance(type_, schema.Map | schema.Interface | schema.Raw):
+        return lambda value: value is None
+    if isinstance(type_, schema.TimeType):
+        return lambda value: bool(value == Time.ZERO)
+    if isinstance(type_, schema.Pointer):
+        target_omitted = _omission(type_.target)
+        return lambda value: value is None or target_omitted(value)
+    return lambda value: not value
+
+
+_SIMPLE_WRITERS: dict[type[Type], Write] = {
+    schema.Bool: _scalar_writer(primitives.write_bool),
+    schema.Float: _scalar_writer(primitives.write_float),
+    schema.Complex: _scalar_writer(primitives.write_complex),
+    schema.String: _scalar_writer(primitives.write_string),
+    schema.ByteString: _scalar_writer(primitives.write_bytes),
+    schema.Bytes: _scalar_writer(primitives.write_bytes),
+    schema.TimeType: _write_time,
+}
+_WRITER_MAKERS: dict[type[Type], Callable[[Any], Write]] = {
+    schema.Int: lambda t: _ranged_writer(
+        primitives.write_int, -(1 << (t.bits - 1)), (1 << (t.bits - 1)) - 1
+    ),
+    schema.Uint: lambda t: _ranged_writer(primitives.write_uint, 0, (1 << t.bits) - 1),
+    schema.ByteArray: _byte_array_writer,
+    schema.Array: lambda t: _sequence_writer(t.element, t.length),
+    schema.Slice: lambda t: _sequence_writer(t.element, None),
+    schema.Map: _map_writer,
+    schema.Pointer: _pointer_writer,
+    schema.Struct: _struct_writer,
+    schema.Interface: _interface_writer,
+    schema.Raw: _raw_writer,
+}
+
+
+@lru_cache(maxsize=1024)
+def _writer(type_: Type) -> Write:
+    simple = _SIMPLE_WRITERS.get(type(type_))
+    return simple or _WRITER_MAKERS[type(type_)](type_)
