@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
+
+from imageserver.errors import LocalProtocolError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +55,8 @@ class PoolWorker(Service):
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[R]:
         """See :class:`Worker`."""
+        if self._pool.joined:  # it would drop the work without a word
+            return fail(LocalProtocolError("the pool of threads has been stopped"))
         return deferToThreadPool(self._reactor, self._pool, function, *args, **kwargs)
 
 

@@ -60,6 +60,7 @@ class Reception:
         self._clock: IReactorTime = call.channel.clock
         self._working: Deferred[None] = Deferred()
         self._working.callback(None)
+        self._failure: Exception | None = None
         self._steps: list[Step] = []
         self._step_bytes = 0
         self._unread = 0
@@ -78,12 +79,15 @@ class Reception:
         try:
             await self._receive_all()
         finally:
+            # The intake is ours until the worker has done everything.
             await self._hand_over(commit=True)
-            await self._working
+            await self._done()
         await self._call.drain()
 
     async def _receive_all(self) -> None:
         while True:
+            if self._unread > _UNREAD_RESPONSES:
+                await self._call.drain()
             request = await self._call.receive(AddObjectRequest)
             if request.length == 0:
                 return
@@ -91,7 +95,7 @@ class Reception:
                 self._check_length(request.length)
             except RequestError as error:
                 await self._hand_over(commit=True)
-                await self._working
+                await self._done()
                 self._answer([Outcome(error=str(error))])
                 raise
             begin = partial(self._intake.begin, request.length, request.expected_hash)
@@ -126,14 +130,21 @@ class Reception:
 
     async def _hand_over(self, *, commit: bool) -> None:
         """Let the worker go on with what has come, once it has done what it has."""
-        await self._working
+        await self._done()
         steps, self._steps, self._step_bytes = self._steps, [], 0
         self._working = Deferred.fromCoroutine(self._work(steps, commit=commit))
-        if self._unread > _UNREAD_RESPONSES:
-            await self._call.drain()
+
+    async def _done(self) -> None:
+        """Wait for the worker. If it has failed, nothing must be done after it."""
+        await self._working
+        if self._failure is not None:
+            raise self._failure
 
     async def _work(self, steps: list[Step], *, commit: bool) -> None:
-        self._answer(await self._disk.run(self._do, steps, commit=commit))
+        try:
+            self._answer(await self._disk.run(self._do, steps, commit=commit))
+        except Exception as error:
+            self._failure = error
 
     def _do(self, steps: list[Step], *, commit: bool) -> list[Outcome]:
         for step in steps:

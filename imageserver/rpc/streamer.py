@@ -53,6 +53,8 @@ class Streamer:
             RemoteProtocolError: the connection is lost, or the peer does not read.
         """
         try:
+            if part.length == 0:
+                return
             if channel.is_tls:
                 await self._send_pieces(channel, part)
             else:
@@ -90,12 +92,15 @@ class Streamer:
 
     async def _send_file(self, channel: Channel, part: FilePart) -> None:
         channel.flush()
-        if channel.lost:
+        if channel.closed:
             raise PeerClosed("connection lost")
         channel.release_writing()
         producer = _SendfileProducer(channel, part, self._disk)
         try:
             await producer.run()
+        except PeerTooSlow:
+            channel.abort()
+            raise
         finally:
             channel.claim_writing()
 
@@ -121,8 +126,8 @@ class _SendfileProducer:
 
     async def run(self) -> None:
         """Send everything."""
-        self._transport.registerProducer(self, False)
         try:
+            self._transport.registerProducer(self, False)
             await self._done
         finally:
             if self._stalled.active():
@@ -163,8 +168,11 @@ class _SendfileProducer:
             )
         except BlockingIOError:
             return
-        except OSError as error:
+        except ConnectionError as error:
             self._fail(PeerClosed(error.strerror or "connection lost"))
+            return
+        except OSError as error:
+            self._fail(StoreError(f"cannot read: {error.strerror}"))
             return
         if sent == 0:
             self._fail(StoreError("a file ended early"))
@@ -198,6 +206,7 @@ class _SendfileProducer:
             self._loading = None
             self._resident_to = end
             if not self._done.called:
+                self._stalled.reset(self._channel.deadlines.stall_s)  # not its fault
                 self._transport.startWriting()
 
         def failed(failure: Any) -> None:

@@ -7,6 +7,8 @@ from functools import lru_cache
 import attrs
 import re2
 
+_PATTERN_LIMIT = 1024  # characters; more would only cost time
+
 
 @attrs.frozen
 class Identity:
@@ -92,6 +94,8 @@ def pattern_matches(pattern: str, method: str) -> bool:
 @lru_cache(maxsize=4096)
 def _compile(pattern: str) -> re2._Regexp | None:
     """A pattern as an expression; ``None`` if malformed: it matches nothing."""
+    if len(pattern) > _PATTERN_LIMIT:
+        return None
     pieces = []
     position = 0
     while position < len(pattern):
@@ -137,7 +141,7 @@ def _character_class(pattern: str, position: int) -> tuple[str, int] | None:
             ranges.append("")
     content = "".join(ranges)
     if not content:
-        return ("[^/]" if negated else "[^\\x00-\\x{10FFFF}]", position + 1)
+        return ("(?s:.)" if negated else "[^\\x00-\\x{10FFFF}]", position + 1)
     return f"[{'^' if negated else ''}{content}]", position + 1
 
 

@@ -101,7 +101,15 @@ class Call:
 
     def send(self, value: Any) -> None:
         """Send a value, at the latest with the next flush."""
-        self.channel.write(self._encoder.encode(value))
+        self.channel.write(self.encode(value))
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes of the next value to send.
+
+        Raises:
+            GobTypeError: it is not what its class says.
+        """
+        return self._encoder.encode(value)
 
     def write(self, data: bytes) -> None:
         """Send raw bytes, at the latest with the next flush."""

@@ -11,6 +11,12 @@ from imageserver.srpc.access import Identity
 METHODS_OID = x509.ObjectIdentifier("1.3.6.1.4.1.9586.100.7.1")
 GROUPS_OID = x509.ObjectIdentifier("1.3.6.1.4.1.9586.100.7.2")
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _SEQUENCE = 0x30
 _STRING_TAGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}  # UTF8, Printable, IA5
 
@@ -23,8 +29,7 @@ def identity_of(certificate: x509.Certificate) -> Identity:
     Raises:
         CertificateError: it names nobody, or its lists are malformed.
     """
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    user = str(names[0].value) if names else ""
+    user = _common_name(certificate)
     if not user:
         raise CertificateError("the certificate has no common name")
     methods = _string_list(certificate, METHODS_OID)
@@ -37,6 +42,15 @@ def identity_of(certificate: x509.Certificate) -> Identity:
     return Identity(user, groups, tuple(methods))
 
 
+def _common_name(certificate: x509.Certificate) -> str:
+    """The last common name, as existing servers do; empty if there is none."""
+    try:
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"unreadable subject: {error}") from error
+    return str(names[-1].value) if names else ""
+
+
 def _string_list(
     certificate: x509.Certificate, oid: x509.ObjectIdentifier
 ) -> list[str]:
@@ -44,7 +58,7 @@ def _string_list(
         extension = certificate.extensions.get_extension_for_oid(oid).value
     except x509.ExtensionNotFound:
         return []
-    except (ValueError, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise CertificateError(f"unreadable extensions: {error}") from error
     if not isinstance(extension, x509.UnrecognizedExtension):
         raise CertificateError(f"unexpected extension {oid.dotted_string}")
@@ -80,10 +94,11 @@ def _element(der: bytes) -> tuple[int, bytes, bytes]:
     length = der[1]
     if length & 0x80:
         size = length & 0x7F
-        if not size:
-            raise CertificateError("malformed list in certificate")
-        length = int.from_bytes(der[header : header + size])
+        digits = der[header : header + size]
+        length = int.from_bytes(digits)
         header += size
+        if not digits or not digits[0] or length < 0x80:  # not the shortest form
+            raise CertificateError("malformed list in certificate")
     end = header + length
     if end > len(der):
         raise CertificateError("malformed list in certificate")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -18,6 +17,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -28,29 +28,17 @@ from imageserver.errors import (
     PeerTooSlow,
     RemoteProtocolError,
 )
+from imageserver.srpc.deadlines import Deadlines
+from imageserver.srpc.outgoing import Outgoing
 from imageserver.srpc.protocol import Receiver, Want
+
+__all__ = ["Channel", "Deadlines"]
 
 T = TypeVar("T")
 
 _READ_HIGH_WATER = 256 << 10
 _WRITE_AT_ONCE = 64 << 10
-
-
-@attrs.frozen
-class Deadlines:
-    """How long a peer may take, in seconds.
-
-    Attributes:
-        head_s: from the first byte to the end of the request's head.
-        handshake_s: for a TLS handshake.
-        body_s: until the next piece of a call's body.
-        stall_s: without reading anything of what is sent to it.
-    """
-
-    head_s: float = 30.0
-    handshake_s: float = 60.0
-    body_s: float = 900.0
-    stall_s: float = 300.0
+_TAKES_PER_TURN = 256
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -72,18 +60,26 @@ class Channel(Protocol):
         self._want: Want[Any] | None = None
         self._wanted: Deferred[Any] | None = None
         self._handshake: Deferred[None] = Deferred()
+        self._ended: Deferred[None] = Deferred()
         self._reading_paused = False
         self._writable = True
         self._drained: Deferred[None] | None = None
-        self._outgoing: list[bytes] = []
-        self._outgoing_bytes = 0
+        self._outgoing = Outgoing()
         self._lost: Failure | None = None
         self._closing: IDelayedCall | None = None
+        self._aborted = False
+        self._taking = False
+        self._taken_this_turn = 0
 
     @property
     def lost(self) -> bool:
         """Whether the connection is gone."""
         return self._lost is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone, or about to go."""
+        return self.lost or self._aborted or self._closing is not None
 
     @property
     def writable(self) -> bool:
@@ -110,10 +106,13 @@ class Channel(Protocol):
             PeerTooSlow: it takes too long.
             PeerClosed: the connection is lost, or the handshake has failed.
         """
+        self._check_connected()
         await self._within(self.deadlines.handshake_s, self._handshake)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have arrived."""
+        if self._closing is not None:
+            return  # nobody will ask for them
         self.receiver.receive_data(data)
         self._try_to_satisfy()
         if self._wanted is None and len(self.receiver) > _READ_HIGH_WATER:
@@ -122,6 +121,7 @@ class Channel(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone; whoever waits is told."""
         self._lost = reason
+        self._outgoing.clear()
         self.receiver.receive_eof()
         self._try_to_satisfy()
         if self._closing is not None and self._closing.active():
@@ -132,6 +132,11 @@ class Channel(Protocol):
         if not self._handshake.called:
             self._handshake.errback(closed)
             self._handshake.addErrback(lambda _: None)  # perhaps nobody waits for it
+        self._ended.callback(None)
+
+    async def ended(self) -> None:
+        """Wait until the connection is gone."""
+        await self._ended
 
     async def take(self, want: Want[T], timeout_s: float | None = None) -> T:
         """The next thing that the peer sends.
@@ -145,11 +150,24 @@ class Channel(Protocol):
             PeerTooSlow: it did not come in time.
             PeerClosed: the connection ended before it was complete.
         """
-        if self._wanted is not None:
+        if self._taking:
             raise LocalProtocolError("two readers on one connection")
+        self._taking = True
+        try:
+            return await self._take(want, timeout_s)
+        finally:
+            self._taking = False
+
+    async def _take(self, want: Want[T], timeout_s: float | None) -> T:
+        if self._taken_this_turn >= _TAKES_PER_TURN:
+            # Much has arrived at once; other connections want to live, too.
+            self._taken_this_turn = 0
+            await deferLater(self.clock, 0)
         thing = self.receiver.take(want)
         if thing is not None:
+            self._taken_this_turn += 1
             return thing
+        self._taken_this_turn = 0
         self._want = want
         self._wanted = Deferred()
         self._resume_reading()
@@ -161,34 +179,35 @@ class Channel(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send ``data``, at the latest with the next :meth:`flush`."""
+        if self.lost:
+            return
         self._outgoing.append(data)
-        self._outgoing_bytes += len(data)
-        if self._outgoing_bytes >= _WRITE_AT_ONCE:
-            self.flush()
+        if len(self._outgoing) >= _WRITE_AT_ONCE:
+            self._write_while_writable()
 
     def flush(self) -> None:
         """Hand everything written so far to the transport."""
-        if self._outgoing and not self.lost:
-            self.transport.write(b"".join(self._outgoing))
-        self._outgoing.clear()
-        self._outgoing_bytes = 0
+        while self._outgoing and not self.lost:
+            self.transport.write(self._outgoing.take_piece())
 
     async def drain(self) -> None:
         """Flush, and wait until the peer has taken enough of it to send more.
 
         Raises:
-            PeerTooSlow: the peer reads nothing for too long.
+            PeerTooSlow: the peer reads next to nothing for too long.
             PeerClosed: the connection is lost.
         """
-        self.flush()
-        if self._lost is not None:
-            raise PeerClosed(self._lost.getErrorMessage())
-        if not self._writable:
+        if self._drained is not None:
+            raise LocalProtocolError("two writers on one connection")
+        self._write_while_writable()
+        while not self._writable and self._lost is None:
             self._drained = Deferred()
             try:
                 await self._within(self.deadlines.stall_s, self._drained)
             finally:
                 self._drained = None
+            self._write_while_writable()
+        self._check_connected()
 
     def claim_writing(self) -> None:
         """Be the transport's producer, so that it tells when to stop writing."""
@@ -215,20 +234,38 @@ class Channel(Protocol):
         """See ``IPushProducer``; :meth:`connectionLost` follows."""
         self._writable = False
 
-    def close(self) -> None:
-        """Send what was written, then end the connection."""
-        if not self.lost:
-            self.flush()
-            self.release_writing()
-            self._resume_reading()  # to see the peer's end
+    def close(self, *, linger: bool = False) -> None:
+        """Send what was written, then end the connection.
+
+        Args:
+            linger: end only our half and drop what still comes until the peer ends
+                its half. Closing with unread bytes would reset the connection, and
+                the peer might never see what was sent last.
+        """
+        if self.closed:
+            return
+        self._closing = self.clock.callLater(self.deadlines.stall_s, self.abort)
+        self.flush()
+        self.release_writing()
+        self._resume_reading()  # to see the peer's end
+        if linger and not self.is_tls:  # TLS waits for the peer's end in any case
+            self.transport.loseWriteConnection()
+        else:
             self.transport.loseConnection()
-            if self._closing is None:
-                self._closing = self.clock.callLater(self.deadlines.stall_s, self.abort)
 
     def abort(self) -> None:
         """End the connection at once."""
-        if not self.lost:
+        if not self.lost and not self._aborted:
+            self._aborted = True
             self.transport.abortConnection()
+
+    def _check_connected(self) -> None:
+        if self._lost is not None:
+            raise PeerClosed(self._lost.getErrorMessage())
+
+    def _write_while_writable(self) -> None:
+        while self._outgoing and self._writable and not self.lost:
+            self.transport.write(self._outgoing.take_piece())
 
     async def _within(self, timeout_s: float | None, deferred: Deferred[T]) -> T:
         if timeout_s is None:

@@ -7,7 +7,7 @@ connection, since nobody could tell where the next one begins.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from twisted.internet.defer import DeferredLock
@@ -37,6 +37,7 @@ from imageserver.srpc.protocol import (
     Line,
     parse_status_line,
 )
+from imageserver.srpc.socket_options import set_socket_options
 from imageserver.srpc.tls import ClientTLS, wrap
 from imageserver.worker import Worker
 
@@ -59,11 +60,16 @@ class _Dialler(Protocol):
 
     def __init__(self, channel: Channel) -> None:
         self.inner: Protocol = channel
+        self._keep_alive_s = channel.deadlines.keep_alive_s
 
     def connectionMade(self) -> None:
-        self.transport.setTcpKeepAlive(True)
-        self.transport.setTcpNoDelay(True)
+        set_socket_options(self.transport, self._keep_alive_s)
         self.inner.makeConnection(self.transport)
+
+    def abort(self) -> None:
+        """End the connection at once, if there is one."""
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         self.inner.dataReceived(data)
@@ -82,8 +88,8 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is gone."""
-        return self._channel.lost
+        """Whether the connection is gone, or about to go."""
+        return self._channel.closed
 
     async def ping(self) -> None:
         """Make sure that the server answers.
@@ -148,6 +154,8 @@ class Connection:
             self._channel.abort()
             raise
         finally:
+            if len(self._channel.receiver):  # the call left something of its response
+                self._channel.abort()
             self._lock.release()
 
     async def _accepted(self, method: str) -> None:
@@ -156,14 +164,15 @@ class Connection:
         Raises:
             CallError: the line says something else.
         """
-        await self._channel.drain()
+        with suppress(PeerClosed):  # what it said before it went is worth knowing
+            await self._channel.drain()
         line = await self._channel.take(
             Line(_LINE_LIMIT), self._channel.deadlines.body_s
         )
         if line:
             text = line.decode("utf-8", "replace")
             if text == DENIED:
-                raise MethodDenied(f"{method}: {text}")
+                raise MethodDenied(text)
             raise CallError(text)
 
 
@@ -188,32 +197,34 @@ async def connect(
     Raises:
         ConnectionFailed: there is no such server, or it refuses the connection.
     """
-    deadlines = deadlines or Deadlines()
-    where = f"{host}:{port}"
-    channel = Channel(reactor, deadlines)
+    channel = Channel(reactor, deadlines or Deadlines())
     dialler = _Dialler(channel)
+    try:
+        await _dial(reactor, host, port, dialler)
+        await _shake_hands(channel, TLS_PATH if tls else UNSECURED_PATH)
+        if tls is not None:
+            channel = await _secure(channel, dialler, tls)
+    except (ConnectionFailed, ProtocolError, CertificateError) as error:
+        dialler.abort()
+        raise ConnectionFailed(f"{host}:{port}: {error}") from error
+    except BaseException:
+        dialler.abort()
+        raise
+    return Connection(channel, decoding)
+
+
+async def _dial(reactor: IReactorTime, host: str, port: int, dialler: _Dialler) -> None:
     endpoint = HostnameEndpoint(reactor, host.encode(), port, timeout=15)
     try:
         await endpoint.connect(Factory.forProtocol(lambda: dialler))
     except ConnectionRefusedError:
-        raise ConnectionFailed(f"{where}: connection refused") from None
+        raise ConnectionFailed("connection refused") from None
     except NoRouteError:
-        raise ConnectionFailed(f"{where}: no route to host") from None
+        raise ConnectionFailed("no route to host") from None
     except (ConnectError, OSError) as error:
-        raise ConnectionFailed(f"{where}: {error}") from error
+        raise ConnectionFailed(str(error)) from error
     except Exception as error:
-        raise ConnectionFailed(f"{where}: cannot connect: {error}") from error
-    try:
-        await _shake_hands(channel, TLS_PATH if tls else UNSECURED_PATH)
-        if tls is not None:
-            channel = await _secure(channel, dialler, tls)
-    except (ProtocolError, CertificateError) as error:
-        channel.abort()
-        raise ConnectionFailed(f"{where}: {error}") from error
-    except ConnectionFailed as error:
-        channel.close()
-        raise ConnectionFailed(f"{where}: {error}") from error
-    return Connection(channel, decoding)
+        raise ConnectionFailed(f"cannot connect: {error}") from error
 
 
 async def _shake_hands(channel: Channel, path: bytes) -> None:

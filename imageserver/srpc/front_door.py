@@ -26,6 +26,7 @@ from imageserver.srpc.protocol import (
     Request,
 )
 from imageserver.srpc.server import CallServer
+from imageserver.srpc.socket_options import set_socket_options
 from imageserver.srpc.tls import wrap
 
 _HEAD_LIMIT = 32 << 10
@@ -43,11 +44,11 @@ class FrontDoor(Protocol):
         self._receiver = Receiver()
         self._inner: Any = None
         self._deadline: IDelayedCall | None = None
+        self._refused = False
 
     def connectionMade(self) -> None:
         """The clock starts."""
-        self.transport.setTcpKeepAlive(True)
-        self.transport.setTcpNoDelay(True)
+        set_socket_options(self.transport, self._server.deadlines.keep_alive_s)
         self._deadline = self._server.clock.callLater(
             self._server.deadlines.head_s,
             self.transport.abortConnection,
@@ -58,15 +59,17 @@ class FrontDoor(Protocol):
         if self._inner is not None:
             self._inner.dataReceived(data)
             return
+        if self._refused:
+            return
         self._receiver.receive_data(data)
         try:
             request = self._receiver.take(Head(_HEAD_LIMIT))
-            if request is not None:
-                self._stop_clock()
-                self._open(request)
         except RemoteProtocolError as error:
             self._log.info("{peer}: {error}", peer=self._peer, error=error)
             self._refuse("400 Bad Request")
+            return
+        if request is not None:
+            self._open(request)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Pass the news on."""
@@ -92,6 +95,7 @@ class FrontDoor(Protocol):
         if refusal:
             self._refuse(refusal)
             return
+        self._stop_clock()
         self.transport.write(ACCEPTED)
         channel = Channel(self._server.clock, self._server.deadlines)
         inner: Protocol = channel
@@ -123,12 +127,14 @@ class FrontDoor(Protocol):
         return ""
 
     def _refuse(self, status: str) -> None:
+        self._refused = True
         head = f"HTTP/1.0 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         self.transport.write(head.encode())
         self.transport.loseConnection()
 
     def _replay(self, request: Request) -> None:
         """Let the HTTP channel see the request as if it had come to it."""
+        self._stop_clock()
         inner: Any = self._site.buildProtocol(self.transport.getPeer())
         self._inner = inner
         inner.makeConnection(self.transport)

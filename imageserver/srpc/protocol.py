@@ -174,18 +174,17 @@ class Request:
 
     @property
     def is_query_well_formed(self) -> bool:
-        """Whether all escapes in the query are complete."""
-        return not re.search(rb"%(?![0-9a-fA-F]{2})", self.query)
+        """Whether all escapes are complete, and no semicolon stands for ``&``."""
+        return not re.search(rb"%(?![0-9a-fA-F]{2})|;", self.query)
 
     @property
     def method_powers(self) -> bool:
         """Whether the caller wants to use its method powers."""
-        pairs = (pair.partition(b"=") for pair in self.query.split(b"&"))
-        return not any(
-            unquote_to_bytes(name) == b"doNotUseMethodPowers"
-            and unquote_to_bytes(value) == b"true"
-            for name, _, value in pairs
-        )
+        for pair in self.query.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            if unquote_to_bytes(name) == b"doNotUseMethodPowers":
+                return unquote_to_bytes(value) != b"true"  # the first one counts
+        return True
 
 
 @attrs.frozen
@@ -196,6 +195,8 @@ class Head:
 
     def take(self, buffer: bytearray) -> Request | None:
         """See :class:`Want`."""
+        if buffer and not buffer[:1].isalpha():
+            raise RemoteProtocolError("not HTTP")  # no need to wait for the rest
         ends = [
             end + len(mark)
             for mark in (b"\n\n", b"\n\r\n")
@@ -229,7 +230,9 @@ def split_method(line: bytes) -> tuple[str, str]:
 
 def error_line(text: str) -> bytes:
     """An error as a line; line ends inside would break the framing."""
-    flat = " ".join(text.split("\n")).replace("\r", " ").strip() or "unknown error"
+    flat = text.strip("\r\n").replace("\r", " ").replace("\n", " ")
+    if not flat.strip():
+        flat = "unknown error"  # white space alone would mean success to some
     return flat.encode("utf-8", "backslashreplace") + b"\n"
 
 
@@ -241,6 +244,6 @@ def parse_status_line(line: bytes) -> tuple[int, str]:
     """
     version, _, rest = line.rstrip(b"\r").partition(b" ")
     code, _, _ = rest.partition(b" ")
-    if not version.startswith(b"HTTP/1.") or not code.isdigit():
+    if not version.startswith(b"HTTP/1.") or not re.fullmatch(rb"\d{3}", code):
         raise RemoteProtocolError(f"malformed HTTP response {line[:100]!r}")
     return int(code), rest.decode("latin-1")

@@ -8,14 +8,17 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from imageserver.errors import (
     CertificateError,
     GobDecodeError,
+    GobTypeError,
     ImageServerError,
+    LocalProtocolError,
+    PeerClosed,
     ProtocolError,
     RemoteProtocolError,
-    RequestError,
 )
 from imageserver.srpc.access import (
     ANONYMOUS,
@@ -100,8 +103,13 @@ class CallServer:
         """
         serving = Deferred.fromCoroutine(self._serve(channel, powers, address))
         self._open[channel] = serving
+        serving.addBoth(self._forget, channel)
 
-        serving.addCallback(lambda _: self._open.pop(channel))
+    def _forget(self, result: Failure | None, channel: Channel) -> None:
+        """A connection has ended."""
+        del self._open[channel]
+        if result is not None:
+            self._log.failure("a connection did not end well", result)
 
     async def _serve(self, channel: Channel, powers: bool, address: str) -> None:
         self.counters.connections += 1
@@ -118,8 +126,9 @@ class CallServer:
         except Exception:
             self._log.failure("connection from {address} failed", address=address)
         finally:
-            self.counters.open_connections -= 1
-            channel.close()
+            channel.close(linger=True)
+        await channel.ended()
+        self.counters.open_connections -= 1
 
     def start(self) -> None:
         """Begin to run calls; those that came before have waited."""
@@ -134,13 +143,17 @@ class CallServer:
             await deferred
 
     async def stop(self) -> None:
-        """End all connections at once, and wait until their calls have ended."""
-        self.start()
-        serving = list(self._open.items())
-        for channel, _ in serving:
+        """End all connections at once, and wait until their calls have ended.
+
+        Calls that wait for :meth:`start` do not begin any more.
+        """
+        for channel in list(self._open):
             channel.abort()
-        for _, deferred in serving:
-            await deferred
+        waiting, self._before_start = self._before_start or [], None
+        for deferred in waiting:
+            deferred.errback(PeerClosed("the server stops"))
+        for serving in list(self._open.values()):
+            await serving
 
     async def _identify(self, channel: Channel) -> Identity:
         """Who is at the other end.
@@ -162,7 +175,7 @@ class CallServer:
             line = (await channel.take(line_wanted)).strip()
             if not line:
                 channel.write(b"\n")  # a ping
-                channel.flush()
+                await channel.drain()
                 continue
             try:
                 method = self.methods.find(*split_method(line))
@@ -209,17 +222,13 @@ class CallServer:
                 usable = True
                 await self._stream(call, method)
             await channel.drain()
-        except (ProtocolError, GobDecodeError) as error:
-            outcome = str(error)
+        except Exception as error:
             usable = False
-        except ImageServerError as error:
             outcome = f"failed: {error}"
-            usable = False
-        except Exception:
-            self.counters.crashed_calls += 1
-            self._log.failure("{method} crashed", method=method.full_name)
-            outcome = "internal error"
-            usable = False
+            if not _is_meant_for_client(error):
+                self.counters.crashed_calls += 1
+                self._log.failure("{method} crashed", method=method.full_name)
+                outcome = "internal error"
         finally:
             self.counters.running_calls -= 1
         self._log.info(
@@ -252,18 +261,22 @@ class CallServer:
             return False, str(error)
         try:
             response = await method.reply(call.caller, request)
-        except RequestError as error:
+            self_sending = isinstance(response, SelfSending)
+            encoded = b"" if self_sending else call.encode(response)
+        except Exception as error:
+            if not _is_meant_for_client(error):
+                call.write(error_line("internal error"))
+                raise
             call.write(error_line(str(error)))
             return True, str(error)
-        except Exception as error:
-            known = isinstance(error, ImageServerError)
-            call.write(error_line(str(error) if known else "internal error"))
-            if known:
-                return True, str(error)
-            raise
-        call.write(b"\n")
-        if isinstance(response, SelfSending):
+        call.write(b"\n" + encoded)
+        if self_sending:
             await response.send_to(call)
-        else:
-            call.send(response)
         return True, "ok"
+
+
+def _is_meant_for_client(error: Exception) -> bool:
+    """Whether an error says what is wrong, and not that this program is."""
+    return isinstance(error, ImageServerError) and not isinstance(
+        error, GobTypeError | LocalProtocolError
+    )

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
@@ -25,8 +29,16 @@ from imageserver.errors import CertificateError
 from imageserver.srpc.access import Identity
 from imageserver.srpc.certificate import identity_of
 
+PrivateKey: TypeAlias = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
 _MODE_RELEASE_BUFFERS = 0x10
 _SESSION_CONTEXT = b"imageserver"
+_log = Logger()
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -40,7 +52,7 @@ class KeyPair:
     """
 
     certificates: tuple[x509.Certificate, ...]
-    key: crypto.PKey = attrs.field(repr=False)
+    key: PrivateKey = attrs.field(repr=False)
 
     @classmethod
     def load(cls, certificate_path: Path, key_path: Path) -> KeyPair:
@@ -54,9 +66,11 @@ class KeyPair:
         if not certificates:
             raise CertificateError(f"missing certificate: {certificate_path}")
         try:
-            key = crypto.load_privatekey(crypto.FILETYPE_PEM, _read(key_path))
-        except (crypto.Error, ValueError, TypeError) as error:
+            key = serialization.load_pem_private_key(_read(key_path), None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CertificateError(f"unable to load key: {key_path}") from error
+        if not isinstance(key, PrivateKey):
+            raise CertificateError(f"not a key for certificates: {key_path}")
         pair = cls(tuple(certificates), key)
         try:
             _context(pair)
@@ -128,9 +142,8 @@ class ServerTLS:
             SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_result
         )
         # Clients with several certificates choose by this list.
-        context.set_client_ca_list(
-            [crypto.X509.from_cryptography(a).get_subject() for a in authorities]
-        )
+        for authority in authorities:
+            context.add_client_ca(authority)
         # Every handshake is a full one: a resumed session could outlive a revocation,
         # and without a context id OpenSSL fails resuming clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -145,12 +158,26 @@ class ServerTLS:
 
 def _verify_result(
     _connection: SSL.Connection,
-    _certificate: crypto.X509,
-    _error: int,
-    _depth: int,
+    certificate: crypto.X509,
+    error: int,
+    depth: int,
     ok: int,
 ) -> bool:
+    if not ok:  # the peer sees an alert only, and so would we
+        _log.info(
+            "certificate of {subject!r} refused: error {error} at depth {depth}",
+            subject=_subject_of(certificate),
+            error=error,
+            depth=depth,
+        )
     return bool(ok)
+
+
+def _subject_of(certificate: crypto.X509) -> str:
+    try:
+        return certificate.to_cryptography().subject.rfc4514_string()
+    except (ValueError, TypeError, x509.InvalidVersion):
+        return "an unreadable certificate"
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -206,7 +233,14 @@ def peer_identity(protocol: TLSMemoryBIOProtocol) -> Identity:
     Raises:
         CertificateError: there is no certificate, or it names nobody.
     """
-    certificate = protocol.getPeerCertificate()
+    try:
+        certificate = protocol.getPeerCertificate()
+    except AttributeError:  # the connection is gone, and all that it knew
+        certificate = None
     if certificate is None:
         raise CertificateError("no certificate")
-    return identity_of(certificate.to_cryptography())
+    try:
+        readable = certificate.to_cryptography()
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
+        raise CertificateError(f"unreadable certificate: {error}") from error
+    return identity_of(readable)
