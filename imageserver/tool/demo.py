@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"{error}\n{FLAGS.usage('demo')}", end="", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         _run(demo)
     except (ImageServerError, OSError, subprocess.CalledProcessError) as error:
@@ -99,7 +101,9 @@ def _run(demo: Demo) -> None:
             tool = Path(sys.executable).with_name("imagetool")
             _say("Try: " + " ".join((str(tool), *flags, "show", _IMAGE)))
             _say("Ctrl-C ends the server.")
-            signal.pause()
+            with suppress(KeyboardInterrupt):
+                signal.pause()
+            _say("")
     _say("The server has stopped; what it stored is in " + str(root))
 
 
