@@ -3,6 +3,12 @@
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["imageserver", "imageserver.*"]), "twisted.plugins"],
-    package_data={"imageserver": ["py.typed"], "imageserver.web": ["templates/*", "static/*"]},
+    packages=[
+        *find_packages(include=["imageserver", "imageserver.*"]),
+        "twisted.plugins",
+    ],
+    package_data={
+        "imageserver": ["py.typed"],
+        "imageserver.web": ["templates/*", "static/*"],
+    },
 )
