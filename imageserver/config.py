@@ -51,6 +51,13 @@ FLAGS = FlagSet(
             _TLS,
         ),
         Flag(
+            "srpcDefaultKeepAlivePeriod",
+            DURATION,
+            5 * MINUTE,
+            "how often idle connections are probed",
+            _TLS,
+        ),
+        Flag(
             "permitInsecureMode",
             BOOL,
             False,
@@ -118,6 +125,7 @@ class Settings:
     cert_file: str
     key_file: str
     srpc_default_tls_handshake_timeout: int
+    srpc_default_keep_alive_period: int
     permit_insecure_mode: bool
     allow_public_add_objects: bool
     allow_public_check_objects: bool

@@ -133,14 +133,17 @@ class ImageServer(MultiService):
             trusted_users=frozenset(settings.srpc_trusted_users),
             trusted_groups=frozenset(settings.srpc_trusted_groups),
         )
-        handshake_s = settings.srpc_default_tls_handshake_timeout / _NANOSECONDS
+        deadlines = Deadlines(
+            handshake_s=settings.srpc_default_tls_handshake_timeout / _NANOSECONDS,
+            keep_alive_s=settings.srpc_default_keep_alive_period / _NANOSECONDS,
+        )
         return CallServer(
             self._reactor,
             methods,
             policy,
             None if settings.is_insecure else _make_tls(settings),
             self._cpu,
-            attrs.evolve(Deadlines(), handshake_s=handshake_s),
+            deadlines,
         )
 
     def privilegedStartService(self) -> None:

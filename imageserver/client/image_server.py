@@ -77,7 +77,10 @@ class ImageServerClient:
     async def get_image(self, request: GetImageRequest) -> Image | None:
         """An image; ``None``: there is none of that name."""
         response = await self._connection.call(
-            "ImageServer.GetImage", request, GetImageResponse
+            "ImageServer.GetImage",
+            request,
+            GetImageResponse,
+            patience_s=max(0, request.timeout_ns) / 1_000_000_000,
         )
         return response.image
 

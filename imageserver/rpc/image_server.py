@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from imageserver import gob
-from imageserver.errors import RequestError
+from imageserver.errors import PeerClosed, RequestError
 from imageserver.gob import Limits, Time
 from imageserver.images.canonical import RESPONSE_END, VALUE_END, response_head
 from imageserver.images.database import ImageDatabase
@@ -147,12 +147,12 @@ class ImageService:
         return FindLatestImageResponse(name)
 
     async def get_image(
-        self, _: Caller, request: GetImageRequest
+        self, caller: Caller, request: GetImageRequest
     ) -> GetImageResponse | SplicedImage:
         """An image, straight from its file."""
         record = await self._record(request.image_name)
         if record is None and request.timeout_ns > 0:
-            record = await self._wait_for(request)
+            record = await self._wait_for(caller, request)
         if record is None:
             return GetImageResponse()
         bare = request.ignore_file_system or (
@@ -194,13 +194,21 @@ class ImageService:
     async def _record(self, name: str) -> ImageRecord | None:
         return await self._metadata.run(self._database.index.image, name)
 
-    async def _wait_for(self, request: GetImageRequest) -> ImageRecord | None:
-        """Wait until an image is added, for as long as the client wants."""
+    async def _wait_for(
+        self, caller: Caller, request: GetImageRequest
+    ) -> ImageRecord | None:
+        """Wait until an image is added, for as long as the client wants and stays.
+
+        Raises:
+            PeerClosed: the client went away.
+        """
         name = request.image_name
         added: Deferred[None] = Deferred()
         added.addTimeout(request.timeout_ns / _NANOSECONDS, self._clock)
         waiting = self._waiting.setdefault(name, [])
         waiting.append(added)
+        departure = caller.departure()
+        departure.addCallbacks(lambda _: _end(added), lambda _: None)
         try:
             # It may have come before anybody knew of our waiting.
             record = await self._record(name)
@@ -210,13 +218,19 @@ class ImageService:
         except TimeoutError:
             record = None
         finally:
+            departure.cancel()
+            added.addErrback(lambda _: None)
             if not added.called:
                 added.callback(None)
-            added.addErrback(lambda _: None)
             waiting.remove(added)
             if self._waiting.get(name) == []:
                 del self._waiting[name]
         return record
+
+
+def _end(waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.errback(PeerClosed("the client went away"))
 
 
 def _name_lines(names: Iterable[str]) -> bytes:
@@ -252,4 +266,8 @@ class SplicedImage(SelfSending):
             await self.streamer.send(call.channel, part)
             call.write(end)
         finally:
-            os.close(self.descriptor)
+            self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)

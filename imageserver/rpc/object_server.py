@@ -151,6 +151,8 @@ class ObjectService:
             await self._disk.run(intake.abandon)
 
     def _check_length(self, length: int) -> None:
+        if length <= _SMALL_BYTES:
+            return  # a full disk refuses it soon enough
         if length > min(MAXIMUM_OBJECT_BYTES, self._store.free_bytes()):
             raise RequestError(f"no space for an object of {length} bytes")
 

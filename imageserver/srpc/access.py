@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import attrs
 import re2
+from twisted.internet.defer import Deferred
 
 _PATTERN_LIMIT = 1024  # characters; more would only cost time
 
@@ -36,11 +38,15 @@ class Caller:
         identity: who it is.
         has_method_access: whether ownership does not matter for this caller.
         address: where the connection comes from, for the log.
+        departure: gives what fires when the connection is gone, for calls that wait.
     """
 
     identity: Identity
     has_method_access: bool
     address: str = ""
+    departure: Callable[[], Deferred[None]] = attrs.field(
+        default=Deferred, eq=False, repr=False
+    )
 
     @property
     def user(self) -> str:

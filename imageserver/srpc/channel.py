@@ -60,7 +60,7 @@ class Channel(Protocol):
         self._want: Want[Any] | None = None
         self._wanted: Deferred[Any] | None = None
         self._handshake: Deferred[None] = Deferred()
-        self._ended: Deferred[None] = Deferred()
+        self._departures: list[Deferred[None]] = []
         self._reading_paused = False
         self._writable = True
         self._drained: Deferred[None] | None = None
@@ -132,11 +132,18 @@ class Channel(Protocol):
         if not self._handshake.called:
             self._handshake.errback(closed)
             self._handshake.addErrback(lambda _: None)  # perhaps nobody waits for it
-        self._ended.callback(None)
+        departures, self._departures = self._departures, []
+        for departure in departures:
+            departure.callback(None)
 
-    async def ended(self) -> None:
-        """Wait until the connection is gone."""
-        await self._ended
+    def departure(self) -> Deferred[None]:
+        """Fires when the connection is gone; cancelled when nobody wants to know."""
+        gone: Deferred[None] = Deferred(self._departures.remove)
+        if self.lost:
+            gone.callback(None)
+        else:
+            self._departures.append(gone)
+        return gone
 
     async def take(self, want: Want[T], timeout_s: float | None = None) -> T:
         """The next thing that the peer sends.

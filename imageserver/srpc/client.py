@@ -99,15 +99,18 @@ class Connection:
         """
         async with self._exclusively():
             self._channel.write(b"\n")
-            await self._accepted("")
+            await self._accepted()
 
-    async def call(self, method: str, request: Any, response: type[T]) -> T:
+    async def call(
+        self, method: str, request: Any, response: type[T], patience_s: float = 0.0
+    ) -> T:
         """Call a request-reply method.
 
         Args:
             method: ``Service.Method``.
             request: the request.
             response: the class of the response.
+            patience_s: how much longer than usual the server may take.
 
         Raises:
             CallError: the server refused the call, or it failed.
@@ -116,7 +119,7 @@ class Connection:
         """
         async with self.begin(method) as call:
             call.send(request)
-            await self._accepted(method)
+            await self._accepted(patience_s)
             return await call.receive(response)
 
     @asynccontextmanager
@@ -132,7 +135,7 @@ class Connection:
         """
         async with self._exclusively():
             self._channel.write(method.encode() + b"\n")
-            await self._accepted(method)
+            await self._accepted()
             yield Call(
                 self._channel, Caller(ANONYMOUS, False), _RESPONSES, self._decoding
             )
@@ -158,7 +161,7 @@ class Connection:
                 self._channel.abort()
             self._lock.release()
 
-    async def _accepted(self, method: str) -> None:
+    async def _accepted(self, patience_s: float = 0.0) -> None:
         """Wait for the line that says "go on".
 
         Raises:
@@ -167,7 +170,7 @@ class Connection:
         with suppress(PeerClosed):  # what it said before it went is worth knowing
             await self._channel.drain()
         line = await self._channel.take(
-            Line(_LINE_LIMIT), self._channel.deadlines.body_s
+            Line(_LINE_LIMIT), self._channel.deadlines.body_s + patience_s
         )
         if line:
             text = line.decode("utf-8", "replace")

@@ -29,6 +29,7 @@ from imageserver.srpc.server import CallServer
 from imageserver.srpc.socket_options import set_socket_options
 from imageserver.srpc.tls import wrap
 
+_MAPPED = "::ffff:"  # stands in front of IPv4 addresses on a port for both
 _HEAD_LIMIT = 32 << 10
 
 
@@ -80,7 +81,7 @@ class FrontDoor(Protocol):
     @property
     def _peer(self) -> str:
         address = self.transport.getPeer()
-        return f"{address.host}:{address.port}"
+        return f"{address.host.removeprefix(_MAPPED)}:{address.port}"
 
     def _stop_clock(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -127,7 +127,7 @@ class CallServer:
             self._log.failure("connection from {address} failed", address=address)
         finally:
             channel.close(linger=True)
-        await channel.ended()
+        await channel.departure()
         self.counters.open_connections -= 1
 
     def start(self) -> None:
@@ -172,7 +172,10 @@ class CallServer:
     ) -> None:
         line_wanted = Line(METHOD_LINE_LIMIT)
         while True:
-            line = (await channel.take(line_wanted)).strip()
+            try:
+                line = (await channel.take(line_wanted)).strip()
+            except PeerClosed:
+                return  # between calls: the usual end
             if not line:
                 channel.write(b"\n")  # a ping
                 await channel.drain()
@@ -183,21 +186,22 @@ class CallServer:
                 channel.write(error_line(str(error.args[0])))
                 await channel.drain()
                 continue
-            caller = self._admit(method, identity, powers, address)
-            if caller is None:
+            access = self._admit(method, identity, powers, address)
+            if access is None:
                 channel.write(error_line(DENIED))
                 await channel.drain()
                 continue
+            caller = Caller(identity, access, address, channel.departure)
             if not await self._run(channel, method, caller):
                 return
 
     def _admit(
         self, method: Method, identity: Identity, powers: bool, address: str
-    ) -> Caller | None:
-        """The caller as the method will see it; ``None``: not permitted."""
+    ) -> bool | None:
+        """Whether the caller has power over the method; ``None``: not permitted."""
         access = has_method_access(self.policy, identity, powers, method.full_name)
         if access or (method.public and identity.user) or method.unauthenticated:
-            return Caller(identity, access, address)
+            return access
         self.counters.denied_calls += 1
         self._log.warn(
             "{method} denied to {user!r} from {address}",

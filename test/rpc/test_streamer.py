@@ -115,7 +115,7 @@ class SocketCase(TestCase):
         async def end() -> None:
             channel.abort()
             connector.disconnect()
-            await channel.ended()
+            await channel.departure()
             while connector.state != "disconnected":
                 await deferLater(reactor, 0)
 
@@ -248,7 +248,7 @@ class Resources(SocketCase):
         self.assertLess(time.process_time() - cpu_s, 0.2)
         self.assertLess(len(calls), 200)
         self.assertLess(turns, 20)
-        await channel.ended()
+        await channel.departure()
 
     async def test_stalled_plain(self):
         """Plain: dropped at the deadline."""
@@ -327,7 +327,7 @@ class Losses(SocketCase):
         client.transport.abortConnection()
         with self.assertRaises(PeerClosed):
             await sending
-        await channel.ended()
+        await channel.departure()
         with self.assertRaises(PeerClosed):
             await streamer.send(channel, part)
 

@@ -412,12 +412,12 @@ class Closing(ChannelCase):
 
     def test_ended(self):
         """One can wait for the end, before and after it."""
-        waiting = self.begin(self.channel.ended())
+        waiting = self.channel.departure()
         self.channel.close()
         self.assertNoResult(waiting)
         self.link.pump()
         self.successResultOf(waiting)
-        self.successResultOf(self.begin(self.channel.ended()))
+        self.successResultOf(self.channel.departure())
 
     def test_close_twice(self):
         """Closing again, or after a loss, does nothing."""

@@ -301,7 +301,7 @@ class Calls(ClientCase):
         with self.assertRaises(CallError):
             async with connection.begin("Test.Check") as call:
                 call.write(b"\xfc\x7f\xff\xff\xff" + bytes(30 << 20))
-                await connection._accepted("")
+                await connection._accepted()
 
     async def test_error_for_who_reads_late(self):
         """A client that reads only when it has sent everything gets it, too."""

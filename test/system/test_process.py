@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from processes import Certificates, Daemon, wait_until
 
+from imageserver import gob
+from imageserver.model.image_messages import GetImageRequest
+
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +214,13 @@ def test_init_script_runs_it(stopped_daemon: Daemon, tmp_path: Path) -> None:
         assert act("stop") == 0
     assert b"stopped" in log.read_bytes()
     assert act("status") == 3
+
+
+def test_stops_while_clients_wait(daemon: Daemon) -> None:
+    """A client that waits for an image does not keep the daemon from stopping."""
+    request = GetImageRequest("name", timeout_ns=3_600 * 1_000_000_000)
+    with daemon.client() as client:
+        assert client.begin("ImageServer.GetImage") == ""
+        client.send(gob.Encoder().encode(request))
+        wait_until(lambda: b'"running_calls": 1' in daemon.get("/?output=json"))
+        assert daemon.stop() == 0
