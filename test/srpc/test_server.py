@@ -59,11 +59,18 @@ class ServerCase(SynchronousTestCase):
         self.fails: Exception | None = None
         self.answer: Any = CheckImageResponse(True)
         self.worker = GatedWorker()
+        self.link: Link | None = None
         self.make(started=True)
         self.connect()
 
     def make(self, **options: Any) -> None:
-        """A new server."""
+        """A new server; the connection to the one before ends.
+
+        Left open, it would be closed when its coroutine is collected, at any time.
+        """
+        if self.link is not None:
+            self.peer.transport.loseConnection()
+            self.link.pump()
         reply: dict[str, Any] = {"request": CheckImageRequest, "reply": self.reply}
         methods = [
             Method("Test", "Check", **reply),
