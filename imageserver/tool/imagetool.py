@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 
 import imageserver
@@ -38,6 +39,8 @@ from imageserver.tool.session import DiallingFailed, Session, Settings
 PROGRAM = "imagetool"
 _FAILED = 1
 _MISUSED = 2
+_INTERRUPTED = 130
+_CLEANING_UP_S = 2.0
 _SHORTEST_EXPIRATION = 15 * MINUTE
 
 FLAGS = FlagSet(
@@ -274,9 +277,9 @@ def _find_command(arguments: Sequence[str]) -> tuple[Command, Sequence[str]]:
 
 def _run(command: Command, arguments: Sequence[str], settings: Settings) -> int:
     codes: list[int] = []
+    sessions: list[Session] = []
 
-    async def work(reactor: Any) -> None:
-        session = Session(reactor, settings)
+    async def work(session: Session) -> None:
         session.start()
         try:
             codes.append(await command.run(session, *arguments))
@@ -287,15 +290,46 @@ def _run(command: Command, arguments: Sequence[str], settings: Settings) -> int:
         except (ImageServerError, OSError) as error:
             prefix = command.failure.format(*arguments)
             print(f"{prefix}: {error}", file=sys.stderr)
+        except CancelledError:
+            session.interrupted = True
         finally:
             session.stop()
 
+    def begin(reactor: Any) -> Deferred[None]:
+        session = Session(reactor, settings)
+        sessions.append(session)
+        working = Deferred.fromCoroutine(work(session))
+        interrupt = partial(_interrupt, session, working)
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+        return working
+
     try:
-        react(lambda reactor: Deferred.fromCoroutine(work(reactor)))
+        react(begin)
     except SystemExit as done:
+        if sessions[0].interrupted:
+            print("interrupted", file=sys.stderr, flush=True)
+            os._exit(_INTERRUPTED)  # threads may be in the middle of something
         if done.code:
             return _FAILED
     return codes[0] if codes else _FAILED
+
+
+def _interrupt(session: Session, working: Deferred[None]) -> Deferred[None] | None:
+    """End the work when the reactor is stopped by a signal; cleaning up takes time."""
+    if working.called:
+        return None
+    session.interrupted = True
+    ended: Deferred[None] = Deferred()
+    ended.addTimeout(_CLEANING_UP_S, session.reactor)
+    ended.addErrback(lambda _: None)
+
+    def end(result: None) -> None:
+        if not ended.called:
+            ended.callback(None)
+
+    working.addCallback(end)
+    working.cancel()
+    return ended
 
 
 def _print_names(lines: Sequence[str]) -> None:

@@ -47,12 +47,14 @@ class Session:
         reactor: runs it.
         settings: what the user wants.
         worker: does what blocks.
+        interrupted: whether the user does not want to wait for it any more.
     """
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
         self.reactor = reactor
         self.settings = settings
         self.worker = PoolWorker(reactor, "imagetool", _THREADS)
+        self.interrupted = False
         self._connection: Connection | None = None
 
     async def images(self) -> ImageServerClient:
@@ -102,7 +104,8 @@ class Session:
         """End the connection and the threads."""
         if self._connection is not None:
             self._connection.close()
-        self.worker.stopService()
+        if not self.interrupted:
+            self.worker.stopService()
 
     def blocking(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
         """Run something that blocks in a thread."""
