@@ -80,7 +80,7 @@ def _run(settings: Settings) -> None:
     def start() -> None:
         try:
             service.startService()
-        except ImageServerError as error:
+        except Exception as error:
             fail(error)
 
     reactor.callWhenRunning(start)
@@ -108,9 +108,14 @@ def _become(username: str) -> None:
         entry = pwd.getpwnam(username)
     except KeyError:
         raise ConfigError(f"no such user: {username}") from None
-    os.initgroups(username, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+    if entry.pw_uid == 0:
+        raise ConfigError(f"{username} is root: use -permitRoot if you mean it")
+    try:
+        os.initgroups(username, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except OSError as error:
+        raise ConfigError(f"cannot become {username}: {error.strerror}") from error
     os.environ["HOME"] = entry.pw_dir
 
 
@@ -155,7 +160,8 @@ def makeService(options: Options) -> MultiService:
     """The service for ``twistd``."""
     from twisted.internet import reactor  # noqa: PLC0415 - not before it is needed
 
-    def failed(_: Exception) -> None:
+    def failed(error: Exception) -> None:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         reactor.stop()
 
     try:

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
-from imageserver.errors import CertificateError, ConfigError, ImageServerError
+from imageserver.errors import CertificateError, ConfigError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
@@ -44,6 +44,7 @@ from imageserver.worker import PoolWorker
 _DISK_THREADS = 8
 _METADATA_THREADS = 4
 _CPU_THREADS = 1
+_PAGES_THREADS = 1
 _BACKLOG = 1024
 _EXPIRY_INTERVAL_S = 1.0
 _NANOSECONDS = 1_000_000_000
@@ -87,6 +88,8 @@ class ImageServer(MultiService):
         self._disk = self._add_pool("disk", _DISK_THREADS)
         self._metadata = self._add_pool("metadata", _METADATA_THREADS)
         self._cpu = self._add_pool("cpu", _CPU_THREADS)
+        # Anybody may ask for pages: they must not keep calls waiting.
+        self._pages = self._add_pool("pages", _PAGES_THREADS)
         self._make_stores()
         self._server = self._make_server()
         self._expiry = LoopingCall(self._expire)
@@ -159,10 +162,10 @@ class ImageServer(MultiService):
             self._object_service,
             self._server,
             self._loading.progress,
-            self._metadata,
+            self._pages,
             time.time,
         )
-        site = make_site(Pages(status, self._metadata))
+        site = make_site(Pages(status, self._pages))
         self.port = self._listen(FrontDoorFactory(self._server, site))
         address: Any = self.port.getHost()
         self._log.info(
@@ -244,15 +247,15 @@ class ImageServer(MultiService):
             await self._disk.run(reconciliation.run_piece, number)
         self._log.info(
             "looked at all objects: {found} new, {gone} gone, {damaged} damaged;"
-            " {foreign} other files",
+            " {foreign} other files; {unread} of 256 pieces could not be read",
             **attrs.asdict(reconciliation.findings),
         )
 
     async def _expire(self) -> None:
         try:
             await self._metadata.run(self._database.expire)
-        except (OSError, ImageServerError) as error:
-            self._log.error("cannot remove expired images: {error}", error=error)
+        except Exception:  # or there would be no next time
+            self._log.failure("cannot remove expired images")
 
 
 def _make_tls(settings: Settings) -> ServerTLS:

@@ -101,7 +101,10 @@ def _compile(expression: str, line: str) -> re2._Regexp:
     try:
         return re2.compile(expression, options)
     except (re2.error, UnicodeEncodeError) as error:
-        raise InvalidImage(f"invalid expression: {line!r}: {error}") from error
+        reason = error.args[0] if error.args else ""
+        if isinstance(reason, bytes):
+            reason = reason.decode("utf-8", "replace")
+        raise InvalidImage(f"invalid expression: {line!r}: {reason}") from error
 
 
 def parse_filter(text: str) -> Filter:

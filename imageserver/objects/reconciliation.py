@@ -29,12 +29,14 @@ class Findings:
     Attributes:
         found: objects that the index did not know.
         gone: objects that it knew and that are not there.
+        unread: pieces that could not be looked at.
         damaged: objects that were put aside.
         foreign: files that are no objects; they are left alone.
     """
 
     found: int = 0
     gone: int = 0
+    unread: int = 0
     damaged: int = 0
     foreign: int = 0
 
@@ -68,12 +70,14 @@ class Reconciliation:
                 self.findings.foreign += self._count_foreign()
             self._compare(first)
         except OSError as error:
+            self.findings.unread += 1
             self._log.error(
                 "cannot look at objects {first}: {error}",
                 first=first.hex(),
                 error=error.strerror,
             )
         except StoreError as error:
+            self.findings.unread += 1
             self._log.error("cannot record objects: {error}", error=error)
 
     def _compare(self, first: bytes) -> None:
@@ -81,18 +85,18 @@ class Reconciliation:
         known = index.objects_between(first + bytes(63), first + b"\xff" * 63)
         there = set()
         new = {}
-        for hash_, path, status in self._scan(self._store.directory / first.hex()):
+        for hash_, status in self._scan(self._store.directory / first.hex()):
             there.add(hash_)
             if self._is_recent(status):
                 continue
             size = known.get(hash_)
             if status.st_size == 0:
-                self._put_aside(hash_, path, status, "empty")
+                self._put_aside(hash_, status, "empty")
             elif size is None:
                 new[hash_] = status.st_size
             elif size != status.st_size:
                 reason = f"{status.st_size} bytes instead of {size}"
-                self._put_aside(hash_, path, status, reason)
+                self._put_aside(hash_, status, reason)
         if new:
             self._store.record_found(new)
             self.findings.found += len(new)
@@ -105,7 +109,7 @@ class Reconciliation:
                 self._store.index.forget_objects(gone)
         self.findings.gone += len(gone)
 
-    def _scan(self, directory: Path) -> Iterator[tuple[bytes, Path, os.stat_result]]:
+    def _scan(self, directory: Path) -> Iterator[tuple[bytes, os.stat_result]]:
         if directory.is_symlink():
             return
         for middle in _entries(directory):
@@ -123,7 +127,7 @@ class Reconciliation:
                         self.findings.foreign += 1
                     else:
                         name = directory.name + middle.name + entry.name
-                        yield bytes.fromhex(name), Path(entry.path), status
+                        yield bytes.fromhex(name), status
 
     def _count_foreign(self) -> int:
         """How many files and directories beside those of the objects there are."""
@@ -136,15 +140,8 @@ class Reconciliation:
     def _is_recent(self, status: os.stat_result) -> bool:
         return status.st_ctime >= self._started_s
 
-    def _put_aside(
-        self, hash_: bytes, path: Path, seen: os.stat_result, reason: str
-    ) -> None:
-        with self._store.placing:
-            if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
-                return  # it was replaced by a good one
-            self._store.index.forget_objects((hash_,))
-            self._store.quarantine(path, reason)
-        self.findings.damaged += 1
+    def _put_aside(self, hash_: bytes, seen: os.stat_result, reason: str) -> None:
+        self.findings.damaged += self._store.put_aside(hash_, seen, reason)
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

@@ -16,12 +16,13 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from imageserver.disk import Disk
-from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound
+from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound, StoreError
 from imageserver.index.base import ObjectIndex, ObjectTotals
 
 INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
 FILE_MODE = 0o600
+_RESERVE_BYTES = 64 << 20
 DIRECTORY_MODE = 0o700
 _SYNC_ONE_BY_ONE = 8
 """Up to so many objects are synced each; more are cheaper with the file system."""
@@ -104,8 +105,8 @@ class ObjectStore:
         if found:
             try:
                 self.record_found(found)
-            except OSError as error:
-                self._log.error("cannot bring objects to disk: {e}", e=error.strerror)
+            except (OSError, StoreError) as error:
+                self._log.error("cannot record objects: {error}", error=error)
                 return known
         return known | found
 
@@ -145,13 +146,8 @@ class ObjectStore:
 
         Then it is on disk: the index learns of objects after that.
         """
-        if self.index.object_sizes((hash_,)).get(hash_) != size:
-            return False
-        try:
-            status = os.stat(self.path(hash_), follow_symlinks=False)
-        except OSError:
-            return False
-        return stat.S_ISREG(status.st_mode) and status.st_size == size
+        known = self.index.object_sizes((hash_,)).get(hash_)
+        return known == size and self._is_file(hash_, size)
 
     def open_object(self, hash_: bytes, size: int) -> int:
         """A descriptor to read an object of known size; the caller closes it.
@@ -172,13 +168,32 @@ class ObjectStore:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             os.close(descriptor)
-            raise CorruptObject(hash_, f"{status.st_size} bytes instead of {size}")
+            reason = f"{status.st_size} bytes instead of {size}"
+            self.put_aside(hash_, status, reason)
+            raise CorruptObject(hash_, reason)
         return descriptor
+
+    def missing_files(self, sizes: Mapping[bytes, int]) -> list[bytes]:
+        """Those objects of known size whose files are not there as they should be."""
+        return [
+            hash_ for hash_, size in sizes.items() if not self._is_file(hash_, size)
+        ]
+
+    def _is_file(self, hash_: bytes, size: int) -> bool:
+        try:
+            status = os.stat(self.path(hash_), follow_symlinks=False)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == size
 
     def free_bytes(self) -> int:
         """How much can still be written."""
         status = os.statvfs(self.directory)
         return status.f_bavail * status.f_frsize
+
+    def room_bytes(self) -> int:
+        """How much uploads may take: the index and the images need some space, too."""
+        return self.free_bytes() - min(_RESERVE_BYTES, self.capacity_bytes() // 50)
 
     def capacity_bytes(self) -> int:
         """The size of the file system."""
@@ -189,12 +204,30 @@ class ObjectStore:
         """How much is stored."""
         return self.index.object_totals()
 
-    def quarantine(self, path: Path, reason: str) -> None:
-        """Put a damaged file aside, for somebody to look at.
+    def put_aside(self, hash_: bytes, seen: os.stat_result, reason: str) -> bool:
+        """Forget a damaged object, and put its file into quarantine.
+
+        Args:
+            hash_: the object.
+            seen: its file as it was when the damage was seen.
+            reason: what is wrong with it.
+
+        Returns:
+            Whether that was done: not if a good file has come in its place.
 
         Raises:
-            OSError: that fails.
+            OSError: the file cannot be moved.
+            StoreError: the index fails.
         """
+        path = self.path(hash_)
+        with self.placing:
+            if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
+                return False
+            self.index.forget_objects((hash_,))
+            self._quarantine(path, reason)
+        return True
+
+    def _quarantine(self, path: Path, reason: str) -> None:
         aside = self.directory / QUARANTINE
         name = "".join(path.relative_to(self.directory).parts)
         self.disk.make_directory(aside, DIRECTORY_MODE)

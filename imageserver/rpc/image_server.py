@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -43,6 +43,8 @@ from imageserver.worker import Worker
 
 _SERVICE = "ImageServer"
 _IMAGES = Limits(message_bytes=512 << 20)
+_ADDED_AT_ONCE = 2
+_SENT_AT_ONCE = 100
 _NANOSECONDS = 1_000_000_000
 
 
@@ -66,6 +68,8 @@ class ImageService:
         self._clock = clock
         self._streamer = Streamer(metadata)
         self._waiting: dict[str, list[Deferred[None]]] = {}
+        self._adding = DeferredSemaphore(_ADDED_AT_ONCE)
+        self._sending = DeferredSemaphore(_SENT_AT_ONCE)
 
     def methods(self, *, open_reads: bool) -> list[Method]:
         """The methods, with the access that the server's flags give."""
@@ -108,7 +112,8 @@ class ImageService:
             now = Time.from_nanoseconds(self._database.now_ns())
             image = gob.evolve(image, created_by=caller.user, created_on=now)
         add = self._database.add
-        await self._metadata.run(add, request.image_name, image, caller)
+        async with self._adding:  # large ones take long: others find threads free
+            await self._metadata.run(add, request.image_name, image, caller)
         for waiting in list(self._waiting.get(request.image_name, ())):
             if not waiting.called:
                 waiting.callback(None)
@@ -159,7 +164,7 @@ class ImageService:
             request.ignore_file_system_if_expiring and record.expires
         )
         descriptor = await self._metadata.run(self._database.open_image, record)
-        return SplicedImage(self._streamer, record, descriptor, bare)
+        return SplicedImage(self._streamer, self._sending, record, descriptor, bare)
 
     async def make_directory(
         self, caller: Caller, request: MakeDirectoryRequest
@@ -243,12 +248,14 @@ class SplicedImage(SelfSending):
 
     Attributes:
         streamer: sends the part.
+        slots: bound how many images are sent at a time.
         record: the image.
         descriptor: its open file; closed when it was sent.
         bare: whether to leave the file system out.
     """
 
     streamer: Streamer
+    slots: DeferredSemaphore
     record: ImageRecord
     descriptor: int
     bare: bool
@@ -263,7 +270,8 @@ class SplicedImage(SelfSending):
         try:
             call.write(response_head(value_bytes))
             part = FilePart(self.descriptor, self.record.value_offset, length)
-            await self.streamer.send(call.channel, part)
+            async with self.slots:
+                await self.streamer.send(call.channel, part)
             call.write(end)
         finally:
             self.close()

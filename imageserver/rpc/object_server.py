@@ -32,7 +32,7 @@ GET_OBJECTS_SLOTS = 100
 MAXIMUM_OBJECT_BYTES = 1 << 44
 
 _SERVICE = "ObjectServer"
-_HASH_LISTS = Limits(message_bytes=64 << 20)
+_HASH_LISTS = Limits(message_bytes=32 << 20)
 _BATCH_BYTES = 1 << 20
 _SMALL_BYTES = 256 << 10
 
@@ -85,8 +85,11 @@ class ObjectService:
         self, _: Caller, request: CheckObjectsRequest
     ) -> CheckObjectsResponse:
         """Which objects are there?"""
-        sizes = await self._disk.run(self._store.sizes, request.hashes)
-        return CheckObjectsResponse(tuple(sizes.get(h, 0) for h in request.hashes))
+        return await self._disk.run(self._check, request.hashes)
+
+    def _check(self, hashes: tuple[bytes, ...]) -> CheckObjectsResponse:
+        sizes = self._store.sizes(hashes)
+        return CheckObjectsResponse(tuple([sizes.get(hash_, 0) for hash_ in hashes]))
 
     async def get_objects(self, call: Call) -> None:
         """Send objects, one behind the other."""
@@ -103,23 +106,29 @@ class ObjectService:
             self.slots.release()
 
     async def _send_objects(self, call: Call, hashes: tuple[bytes, ...]) -> None:
-        known = await self._disk.run(self._store.sizes, hashes)
-        sizes = [known.get(hash_, 0) for hash_ in hashes]
-        unknown = [hash_ for hash_ in hashes if hash_ not in known]
-        if unknown:
-            count = f"first of {len(unknown)} unknown objects:"
-            text = (
-                f"{count if len(unknown) > 1 else 'unknown object:'} {unknown[0].hex()}"
-            )
-            call.send(GetObjectsResponse(text, tuple(sizes)))
-            return
-        call.send(GetObjectsResponse("", tuple(sizes)))
-        for batch in _batches(list(zip(hashes, sizes, strict=True))):
+        response, batches = await self._disk.run(self._plan, hashes)
+        call.write(await self._disk.run(call.encode, response))
+        for batch in batches:
             if len(batch) == 1 and batch[0][1] > _SMALL_BYTES:
                 await self._send_large(call, *batch[0])
             else:
                 call.write(await self._disk.run(self._read_small, batch))
                 await call.drain()
+
+    def _plan(
+        self, hashes: tuple[bytes, ...]
+    ) -> tuple[GetObjectsResponse, list[list[tuple[bytes, int]]]]:
+        """What to answer, and the objects to send, in batches."""
+        known = self._store.sizes(hashes)
+        sizes = tuple([known.get(hash_, 0) for hash_ in hashes])
+        unknown = [hash_ for hash_ in hashes if hash_ not in known]
+        if not unknown:
+            objects = list(zip(hashes, sizes, strict=True))
+            return GetObjectsResponse("", sizes), list(_batches(objects))
+        what = "unknown object:"
+        if len(unknown) > 1:
+            what = f"first of {len(unknown)} unknown objects:"
+        return GetObjectsResponse(f"{what} {unknown[0].hex()}", sizes), []
 
     async def _send_large(self, call: Call, hash_: bytes, size: int) -> None:
         descriptor = await self._disk.run(self._store.open_object, hash_, size)
@@ -151,9 +160,7 @@ class ObjectService:
             await self._disk.run(intake.abandon)
 
     def _check_length(self, length: int) -> None:
-        if length <= _SMALL_BYTES:
-            return  # a full disk refuses it soon enough
-        if length > min(MAXIMUM_OBJECT_BYTES, self._store.free_bytes()):
+        if length > min(MAXIMUM_OBJECT_BYTES, self._store.room_bytes()):
             raise RequestError(f"no space for an object of {length} bytes")
 
 

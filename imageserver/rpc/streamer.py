@@ -116,6 +116,7 @@ class _SendfileProducer:
         self._offset = part.offset
         self._end = part.offset + part.length
         self._resident_to = part.offset
+        self._progress = part.offset
         self._disk = disk
         self._started = False
         self._loading: Deferred[Any] | None = None
@@ -178,7 +179,9 @@ class _SendfileProducer:
             self._fail(StoreError("a file ended early"))
         else:
             self._offset += sent
-            self._stalled.reset(self._channel.deadlines.stall_s)
+            if self._offset - self._progress >= _PIECE_BYTES:
+                self._progress = self._offset
+                self._stalled.reset(self._channel.deadlines.stall_s)
 
     def _window(self) -> int:
         return min(_PIECE_BYTES, self._end - self._offset)

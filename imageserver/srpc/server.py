@@ -29,7 +29,7 @@ from imageserver.srpc.access import (
 )
 from imageserver.srpc.call import Call, SelfSending
 from imageserver.srpc.channel import Channel, Deadlines
-from imageserver.srpc.methods import Method, MethodTable
+from imageserver.srpc.methods import SMALL, Method, MethodTable
 from imageserver.srpc.protocol import (
     DENIED,
     METHOD_LINE_LIMIT,
@@ -251,6 +251,12 @@ class CallServer:
         call.channel.flush()
         await method.stream(call)
 
+    async def _encode(self, call: Call, method: Method, response: Any) -> bytes:
+        """The bytes of a response; long requests are expected to get long ones."""
+        if method.limits == SMALL:
+            return call.encode(response)
+        return await self._decoding.run(call.encode, response)
+
     async def _reply(self, call: Call, method: Method) -> tuple[bool, str]:
         """Run a request-reply method; whether to go on, and what happened."""
         assert method.request is not None  # noqa: S101 - see above
@@ -266,7 +272,9 @@ class CallServer:
         try:
             response = await method.reply(call.caller, request)
             self_sending = isinstance(response, SelfSending)
-            encoded = b"" if self_sending else call.encode(response)
+            encoded = (
+                b"" if self_sending else await self._encode(call, method, response)
+            )
         except Exception as error:
             if not _is_meant_for_client(error):
                 call.write(error_line("internal error"))

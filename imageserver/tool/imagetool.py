@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 
 import imageserver
-from imageserver.errors import ConfigError, ImageServerError
+from imageserver.errors import ConfigError, ImageServerError, PeerClosed
 from imageserver.flags import (
     BOOL,
     DURATION,
@@ -40,6 +40,7 @@ PROGRAM = "imagetool"
 _FAILED = 1
 _MISUSED = 2
 _INTERRUPTED = 130
+_CLOSED_HINT = " (the server closed the connection; perhaps it refuses the certificate)"
 _CLEANING_UP_S = 2.0
 _SHORTEST_EXPIRATION = 15 * MINUTE
 
@@ -245,6 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         command, arguments = _find_command(parsed.arguments)
         settings = FLAGS.decode(parsed.values, Settings)
+        if not 0 < settings.image_server_port_num < 1 << 16:
+            raise UsageError(f"no port: {settings.image_server_port_num}")
         if 0 < settings.expires_in < _SHORTEST_EXPIRATION:
             raise UsageError("Minimum expiration: 15m0s")
     except HelpRequested:
@@ -289,7 +292,8 @@ def _run(command: Command, arguments: Sequence[str], settings: Settings) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (ImageServerError, OSError) as error:
             prefix = command.failure.format(*arguments)
-            print(f"{prefix}: {error}", file=sys.stderr)
+            hint = _CLOSED_HINT if isinstance(error, PeerClosed) else ""
+            print(f"{prefix}: {error}{hint}", file=sys.stderr)
         except CancelledError:
             session.interrupted = True
         finally:

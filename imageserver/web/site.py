@@ -7,14 +7,17 @@ import json
 import socket
 import time
 from importlib import resources
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE, Request
+from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IRequest
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException, NotFound
 
 from imageserver.web.status import StatusSource
@@ -22,6 +25,9 @@ from imageserver.web.units import show_bytes, show_count, show_duration, show_pe
 from imageserver.worker import Worker
 
 _HTTP_TIMEOUT_S = 60
+_NO_BODY = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
 _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 _SECURITY_HEADERS = {
@@ -30,6 +36,7 @@ _SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
+_READING = ["GET"]  # and HEAD
 _STATIC_TYPES = {"style.css": "text/css; charset=utf-8"}
 
 
@@ -42,6 +49,8 @@ class Pages:
         """Tell what ``status`` knows; files are read with ``worker``."""
         self._status = status
         self._worker = worker
+        self._host_name = ""
+        self._host_name_lock = DeferredLock()
         # Everything is read now: later the process may be somebody else, who cannot.
         static = resources.files("imageserver.web") / "static"
         self._static = {name: (static / name).read_text() for name in _STATIC_TYPES}
@@ -57,7 +66,7 @@ class Pages:
         environment.globals.update(percent=show_percent)
         self._status_page = environment.get_template("status.html")
 
-    @app.route("/")
+    @app.route("/", methods=_READING)
     async def status(self, request: IRequest) -> bytes:
         """The status page."""
         started_s = time.perf_counter()
@@ -74,12 +83,12 @@ class Pages:
         )
         return _answer(request, page, _HTML)
 
-    @app.route("/healthz")
+    @app.route("/healthz", methods=_READING)
     def healthz(self, request: IRequest) -> bytes:
         """The process is alive."""
         return _answer(request, "OK", _TEXT)
 
-    @app.route("/readiness")
+    @app.route("/readiness", methods=_READING)
     def readiness(self, request: IRequest) -> bytes:
         """Everything is loaded."""
         if self._status.ready:
@@ -87,7 +96,7 @@ class Pages:
         request.setResponseCode(SERVICE_UNAVAILABLE)
         return _answer(request, "loading", _TEXT)
 
-    @app.route("/static/<name>")
+    @app.route("/static/<name>", methods=_READING)
     def static(self, request: IRequest, name: str) -> bytes:
         """Style sheets."""
         if name not in self._static:
@@ -95,32 +104,62 @@ class Pages:
         request.setHeader("Cache-Control", "max-age=3600")
         return _answer(request, self._static[name], _STATIC_TYPES[name])
 
-    @app.route("/_goSRPC_/getHostname")
+    @app.route("/_goSRPC_/getHostname", methods=_READING)
     async def host_name(self, request: IRequest) -> bytes:
         """The name of this machine."""
         return _answer(request, await self._find_host_name() + "\n", _TEXT)
 
-    @app.route("/_goSRPC_/listMethods")
+    @app.route("/_goSRPC_/listMethods", methods=_READING)
     def list_methods(self, request: IRequest) -> bytes:
         """All methods that can be called."""
         names = [method.full_name for method in self._status.server.methods]
         return _answer(request, _lines(names), _TEXT)
 
-    @app.route("/_goSRPC_/listPublicMethods")
+    @app.route("/_goSRPC_/listPublicMethods", methods=_READING)
     def list_public_methods(self, request: IRequest) -> bytes:
         """The methods that any authenticated user may call."""
         methods = self._status.server.methods
         names = [method.full_name for method in methods if method.public]
         return _answer(request, _lines(names), _TEXT)
 
-    @app.handle_errors(HTTPException)  # type: ignore[arg-type]
-    def not_found(self, request: IRequest, _: Failure) -> bytes:
-        """There is no such page."""
-        request.setResponseCode(NOT_FOUND)
-        return _answer(request, "404 page not found\n", _TEXT)
+    @app.handle_errors(HTTPException)
+    def refuse(self, request: IRequest, failure: Failure) -> bytes:
+        """There is no such page, or it cannot be asked for like that."""
+        error: Any = failure.value
+        code = error.code or NOT_FOUND
+        request.setResponseCode(code)
+        text = "404 page not found" if code == NOT_FOUND else error.name
+        return _answer(request, f"{text}\n", _TEXT)
 
     async def _find_host_name(self) -> str:
-        return await self._worker.run(socket.getfqdn)
+        """The name of this machine; looked up once, as that may take long."""
+        async with self._host_name_lock:
+            if not self._host_name:
+                self._host_name = await self._worker.run(socket.getfqdn)
+        return self._host_name
+
+
+class _Request(Request):
+    """A request without a body: no page takes one, and nobody is to send us any."""
+
+    def gotLength(self, length: int | None) -> None:
+        if length == 0:
+            super().gotLength(0)
+            return
+        self._refused = True
+        super().gotLength(0)
+        channel: Any = self.channel
+        channel.transport.write(_NO_BODY)
+        channel.loseConnection()
+
+    _refused = False
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Whatever still comes is dropped."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._refused:
+            super().requestReceived(command, path, version)
 
 
 class _Site(Site):
@@ -128,9 +167,10 @@ class _Site(Site):
 
     noisy = False
     displayTracebacks = False
+    requestFactory = _Request
     _log = Logger()
 
-    def log(self, request: Request) -> None:
+    def log(self, request: HTTPRequest) -> None:
         address = request.getClientAddress()
         self._log.info(
             "{method} {uri} from {host}:{port}: {code}",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from twisted.internet.defer import DeferredLock
 
 import imageserver
 from imageserver.images.database import ImageDatabase
@@ -19,6 +20,7 @@ from imageserver.srpc.server import CallServer
 from imageserver.worker import Worker
 
 _NEARLY_FULL_PERCENT = 95
+_FRESH_S = 1.0
 
 
 @attrs.frozen
@@ -95,6 +97,9 @@ class StatusSource:
         self._worker = worker
         self._now_s = now_s
         self._started_s = now_s()
+        self._collecting = DeferredLock()
+        self._latest: Status | None = None
+        self._collected_s = 0.0
 
     @property
     def ready(self) -> bool:
@@ -107,8 +112,12 @@ class StatusSource:
         return self._server
 
     async def collect(self) -> Status:
-        """The status now."""
-        return await self._worker.run(self._collect)
+        """The status, at most a second old: collecting it takes a while."""
+        async with self._collecting:
+            if self._latest is None or self._now_s() - self._collected_s >= _FRESH_S:
+                self._latest = await self._worker.run(self._collect)
+                self._collected_s = self._now_s()
+            return self._latest
 
     def _collect(self) -> Status:
         index = self._database.index

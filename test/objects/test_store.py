@@ -167,11 +167,35 @@ def test_unfinished_uploads(opened, open_store) -> None:
 def test_quarantine(opened, open_store) -> None:
     """What is put aside is kept under its hash, and counted by the next process."""
     opened.upload(A)
-    opened.store.quarantine(opened.store.path(hash_of(A)), "why not")
+    seen = os.stat(opened.store.path(hash_of(A)))
+    assert opened.store.put_aside(hash_of(A), seen, "why not")
+    assert opened.store.sizes([hash_of(A)]) == {}
     aside = opened.store.directory / ".quarantine" / hash_of(A).hex()
     assert aside.read_bytes() == A
     assert opened.store.quarantined == 1
     assert open_store().store.quarantined == 1
+
+
+def test_damage_seen_while_reading(opened) -> None:
+    """An object found damaged is put aside at once, and can be uploaded again."""
+    opened.upload(A)
+    os.truncate(opened.store.path(hash_of(A)), 1)
+    assert opened.store.missing_files({hash_of(A): len(A)}) == [hash_of(A)]
+    with pytest.raises(CorruptObject):
+        opened.store.open_object(hash_of(A), len(A))
+    assert opened.store.quarantined == 1
+    assert opened.store.sizes([hash_of(A)]) == {}
+    assert opened.upload(A)[0].added
+    assert opened.store.missing_files({hash_of(A): len(A)}) == []
+
+
+def test_room(opened, monkeypatch) -> None:
+    """Some of the free space is not for objects."""
+    monkeypatch.setattr(ObjectStore, "free_bytes", lambda _: 1 << 30)
+    monkeypatch.setattr(ObjectStore, "capacity_bytes", lambda _: 1 << 40)
+    assert opened.store.room_bytes() == (1 << 30) - (64 << 20)
+    monkeypatch.setattr(ObjectStore, "capacity_bytes", lambda _: 100 << 20)
+    assert opened.store.room_bytes() == (1 << 30) - (2 << 20)
 
 
 def test_no_directory(opened, tmp_path) -> None:

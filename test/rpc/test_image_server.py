@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -34,7 +35,7 @@ class Waiting(SynchronousTestCase):
 
     def setUp(self) -> None:
         """An empty database that has its root."""
-        root = Path(self.mktemp())
+        root = Path(self.enterContext(TemporaryDirectory()))
         for name in ("images", "objects"):
             (root / name).mkdir(parents=True)
         index = SqliteIndex(root / "index", root / "objects", root / "images")

@@ -46,6 +46,13 @@ def test_pages(daemon: Daemon) -> None:
     assert b" 200 " in connected.splitlines()[0]
 
 
+def test_bodies_are_refused(daemon: Daemon) -> None:
+    """Nobody can make the server keep what it has no use for."""
+    head = b"POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n"
+    assert daemon.exchange(head + b"x" * 100_000)[:12] in (b"HTTP/1.1 413", b"")
+    assert daemon.get("/healthz").endswith(b"OK")
+
+
 def test_insecure_mode(stopped_daemon: Daemon) -> None:
     """Without a CA, and if permitted, everything works unsecured, with a warning."""
     stopped_daemon.start("-CAfile=", "-permitInsecureMode")
@@ -131,6 +138,9 @@ def test_root(tmp_path: Path, certificates: Certificates) -> None:
     code, error = run(command)
     assert code == 1
     assert "Do not run the Image Server as root" in error
+    code, error = run([*command, "-username=root"])
+    assert code == 1
+    assert "root is root: use -permitRoot" in error
     for directory in (daemon.images, daemon.objects):
         os.chown(directory, 65534, 65534)
     for path in (tmp_path, *tmp_path.parents):

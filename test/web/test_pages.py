@@ -132,3 +132,39 @@ def test_host_is_escaped(server: Server, monkeypatch: pytest.MonkeyPatch) -> Non
     body = server.get("/")[2]
     assert "<script>" not in body
     assert "&lt;script&gt;" in body
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_no_bodies(server: Server, length: str) -> None:
+    """A request with a body is refused before any of it is kept."""
+    protocol = server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    transport = StringTransport()
+    protocol.makeConnection(transport)
+    protocol.dataReceived(f"POST / HTTP/1.1\r\n{length}\r\n\r\n".encode())
+    protocol.dataReceived(b"12345")
+    assert transport.value().startswith(b"HTTP/1.1 413 Content Too Large\r\n")
+    assert transport.value().count(b"HTTP/1.1") == 1
+    assert transport.disconnecting
+
+
+def test_reading_only(server: Server) -> None:
+    """Pages are read; HEAD leaves the content out, other verbs are not allowed."""
+    for verb, status in (("HEAD", b"200 OK"), ("DELETE", b"405 Method Not Allowed")):
+        protocol = server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"{verb} /healthz HTTP/1.0\r\n\r\n".encode())
+        assert status in transport.value().splitlines()[0]
+        if verb == "HEAD":
+            assert transport.value().endswith(b"\r\n\r\n")
+
+
+def test_host_name_is_found_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking the name up may take long, so nobody can have it done again and again."""
+    asked = []
+    monkeypatch.setattr("socket.getfqdn", lambda: asked.append(1) or "host")
+    for _ in range(3):
+        assert server.get("/_goSRPC_/getHostname")[2] == "host\n"
+    assert asked == [1]
