@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import attrs
+from twisted.internet.defer import Deferred, execute
 
 from imageserver import gob
 from imageserver.disk import Disk
@@ -34,6 +35,8 @@ from imageserver.model.inode import (
 )
 from imageserver.srpc.access import Caller, Identity
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 POWERFUL = Caller(Identity("root"), has_method_access=True)
@@ -279,3 +282,13 @@ def make_image(files: Mapping[str, bytes], **attributes: Any) -> Image:
 def _identity(file: int | Path) -> tuple[int, int]:
     status = os.stat(file)
     return status.st_dev, status.st_ino
+
+
+class InlineWorker:
+    """A worker that does everything at once, for tests and small tools."""
+
+    def run(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[R]:
+        """See :class:`~imageserver.worker.Worker`."""
+        return execute(function, *args, **kwargs)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, execute, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -58,13 +58,3 @@ class PoolWorker(Service):
         if self._pool.joined:  # it would drop the work without a word
             return fail(LocalProtocolError("the pool of threads has been stopped"))
         return deferToThreadPool(self._reactor, self._pool, function, *args, **kwargs)
-
-
-class InlineWorker:
-    """A worker that does everything at once, for tests and small tools."""
-
-    def run(
-        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[R]:
-        """See :class:`Worker`."""
-        return execute(function, *args, **kwargs)

@@ -12,7 +12,8 @@ from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from imageserver.errors import LocalProtocolError
-from imageserver.worker import InlineWorker, PoolWorker
+from imageserver.testing import InlineWorker
+from imageserver.worker import PoolWorker
 
 
 def divide(a: int, b: int, *, twice: bool = False) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import struct
 from typing import ClassVar
 
@@ -54,17 +53,6 @@ class Time:
     def to_nanoseconds(self) -> int:
         """Nanoseconds since 1970."""
         return self.unix_s * _NANOSECONDS + self.nanosecond
-
-    def to_datetime(self) -> datetime.datetime:
-        """The same instant in UTC, cut to microseconds.
-
-        Raises:
-            OverflowError: the year is not within 1 to 9999.
-        """
-        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        return epoch + datetime.timedelta(
-            seconds=self.unix_s, microseconds=self.nanosecond // 1000
-        )
 
     def marshal(self) -> bytes:
         """The 15 or 16 bytes that gob carries.

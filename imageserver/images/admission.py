@@ -60,6 +60,7 @@ def admit(image: Image, objects: ObjectStore) -> Admitted:
     admitted = measure(image)
     sizes = objects.sizes(admitted.references)
     missing = [hash_ for hash_ in admitted.references if hash_ not in sizes]
+    missing += objects.missing_files(sizes)  # what the index knows may be gone
     if len(missing) == 1:
         raise InvalidImage(f"object: {missing[0].hex()} is not available")
     if missing:

@@ -7,7 +7,9 @@ we can send the bytes of the image from the file, without looking at them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import attrs
@@ -25,6 +27,7 @@ from imageserver.model.image_messages import GetImageResponse
 
 CHECKSUM_BYTES = 64
 FILE_LIMITS = gob.Limits(message_bytes=1 << 30)
+_FILE_BYTES = 2 * FILE_LIMITS.message_bytes  # room for definitions and the checksum
 
 _IMAGE = gob.Struct(Image)
 _encoder = gob.Encoder()
@@ -118,9 +121,12 @@ def read_image_file(name: str, path: Path) -> StoredImage:
 
     Raises:
         CorruptImage: it is not an image file, or damaged.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is too large for an image.
     """
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _FILE_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        data = file.read()
     try:
         decoded = gob.decode(data, Image, FILE_LIMITS)
     except GobDecodeError as error:

@@ -2,7 +2,8 @@
 
 Files that the index knows are compared by their size, time and inode number alone;
 what is new is read. An image that went away or changed while nobody watched leaves
-references behind that nobody can tell: then all images are read anew.
+references behind that nobody can tell: then all images are read anew. So they are if
+the index turns out to be damaged.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import attrs
 from twisted.logger import Logger
 
-from imageserver.errors import ConfigError, CorruptImage, InvalidName
+from imageserver.errors import ConfigError, CorruptImage, InvalidName, StoreError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
@@ -65,13 +66,26 @@ class Loading:
         database = self._database
         try:
             remove_unfinished(database.disk, database.directory)
+        except OSError as error:
+            self._log_failure("clean up", error)
+        try:
             directories, files = self._walk()
-            database.quarantined = self._count_quarantined()
         except OSError as error:
             raise ConfigError(
                 f"cannot use image directory {error.filename or database.directory}:"
                 f" {error.strerror}"
             ) from error
+        database.quarantined = self._count_quarantined()
+        try:
+            self._load(directories, files)
+        except StoreError:
+            if not database.index.rebuild_if_damaged():
+                raise
+            self._load(directories, files)
+
+    def _load(self, directories: list[str], files: dict[str, os.stat_result]) -> None:
+        """Bring the index in line with what was found."""
+        database = self._database
         known = {record.name: record for record in database.index.images()}
         if any(not is_file_of(files.get(name), r) for name, r in known.items()):
             self._log.warn("images were changed by somebody else: reading all of them")
@@ -79,7 +93,7 @@ class Loading:
             known = {}
         self._load_directories(directories)
         new = sorted(files.keys() - known.keys())
-        self.progress.total = len(new)
+        self.progress.total, self.progress.done = len(new), 0
         for name in new:
             if self._stopping:
                 return
@@ -94,29 +108,56 @@ class Loading:
         )
 
     def _walk(self) -> tuple[list[str], dict[str, os.stat_result]]:
-        """Names of all directories, and the image files."""
-        directories = [ROOT]
+        """Names of all directories that can be read, and the image files."""
+        directories = []
         files = {}
-        for name in directories:  # grows while it is walked
-            for entry in self._entries(name):
+        found = [ROOT]
+        for name in found:  # grows while it is walked
+            try:
+                entries = self._entries(name)
+            except OSError as error:
+                if name == ROOT:
+                    raise
+                self._log_failure("read directory", error)
+                continue
+            directories.append(name)
+            for entry, status in entries:
                 full_name = entry.name if name == ROOT else f"{name}/{entry.name}"
-                status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode) and _is_temporary(entry.name):
-                    self._database.disk.remove(Path(entry.path))
-                elif entry.name.startswith("."):
+                    self._remove(Path(entry.path))
+                elif not self._is_ours(entry.name, full_name, status):
                     continue
                 elif stat.S_ISDIR(status.st_mode):
-                    if self._is_valid(full_name):
-                        directories.append(full_name)
-                elif not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-                    continue  # an empty file keeps the name of a deleted image
-                elif self._is_valid(full_name):
+                    found.append(full_name)
+                else:
                     files[full_name] = status
         return directories, files
 
-    def _entries(self, directory: str) -> list[os.DirEntry[str]]:
+    def _entries(self, directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
         with os.scandir(self._database.path(directory)) as entries:
-            return list(entries)
+            return [(entry, entry.stat(follow_symlinks=False)) for entry in entries]
+
+    def _is_ours(self, name: str, full_name: str, status: os.stat_result) -> bool:
+        """Whether something is an image or a directory of images."""
+        if name.startswith("."):
+            return False
+        is_image = stat.S_ISREG(status.st_mode) and status.st_size > 0
+        # An empty file keeps the name of a deleted image.
+        return (is_image or stat.S_ISDIR(status.st_mode)) and self._is_valid(full_name)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            self._database.disk.remove(path)
+        except OSError as error:
+            self._log_failure("clean up", error)
+
+    def _log_failure(self, action: str, error: OSError) -> None:
+        self._log.error(
+            "cannot {action} {path}: {error}",
+            action=action,
+            path=error.filename,
+            error=error.strerror,
+        )
 
     def _is_valid(self, name: str) -> bool:
         try:
@@ -128,25 +169,23 @@ class Loading:
 
     def _load_directories(self, names: list[str]) -> None:
         index = self._database.index
-        known = index.directories()
-        for name in known.keys() - set(names):
-            index.remove_directory(name)
-        for name in names:
-            path = self._database.path(name)
-            try:
-                owner_group = read_metadata(name, path).owner_group
-            except CorruptImage as error:
-                self._put_aside(path / FILE_NAME, str(error))
-                owner_group = ""
-            except OSError as error:
-                self._log.error(
-                    "cannot read metadata of directory {name}: {error}",
-                    name=name,
-                    error=error.strerror,
-                )
-                owner_group = ""
-            if known.get(name) != owner_group:
-                index.add_directory(name, owner_group)
+        owner_groups = {name: self._owner_group(name) for name in names}
+        if index.directories() != owner_groups:
+            index.set_directories(owner_groups)  # at once: each change waits for a disk
+
+    def _owner_group(self, directory: str) -> str:
+        path = self._database.path(directory)
+        try:
+            return read_metadata(directory, path).owner_group
+        except CorruptImage as error:
+            self._put_aside(path / FILE_NAME, str(error))
+        except OSError as error:
+            self._log.error(
+                "cannot read metadata of directory {name}: {error}",
+                name=directory,
+                error=error.strerror,
+            )
+        return ""
 
     def _load_image(self, name: str) -> None:
         try:
@@ -180,6 +219,9 @@ class Loading:
         try:
             return len(os.listdir(self._database.directory / QUARANTINE))
         except FileNotFoundError:
+            return 0
+        except OSError as error:
+            self._log_failure("use", error)
             return 0
 
 

@@ -146,5 +146,11 @@ class ImageIndex(Protocol):
     def remove_directory(self, name: str) -> None:
         """Forget a directory."""
 
+    def set_directories(self, owner_groups: Mapping[str, str]) -> None:
+        """Record all directories with their owner groups; forget any others."""
+
     def forget_images(self) -> None:
         """Forget all images, directories and references, to record them anew."""
+
+    def rebuild_if_damaged(self) -> bool:
+        """Forget everything if the index was found damaged; whether it was."""

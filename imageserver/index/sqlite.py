@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_origin, get_type_hints
 
 import attrs
 
@@ -15,6 +17,31 @@ from imageserver.index.sqlite_file import SqliteFile
 _HASHES_PER_QUERY = 10_000
 _COLUMNS = ("name", "directory", "created_on_ns", "expires_at_ns")
 _TUPLES = ("owner_users", "owner_groups")
+
+
+def _typed(*types: type) -> Callable[[Any], Any]:
+    """A reader of rows that finds values of other types, which damage can make."""
+
+    def read(row: Any) -> Any:
+        if not all(map(isinstance, row, types)):
+            raise TypeError(f"a value of another type than {types}")
+        return row
+
+    return read
+
+
+_SIZE = _typed(bytes, int)
+_NAME = _typed(str)
+_DIRECTORY = _typed(str, str)
+
+
+def _run_time_type(hint: Any) -> Any:
+    """What ``isinstance`` can check of a type."""
+    origin = get_origin(hint)
+    return hint if origin in (None, UnionType) else origin
+
+
+_check_fields = _typed(*map(_run_time_type, get_type_hints(ImageRecord).values()))
 
 
 class SqliteIndex:
@@ -56,6 +83,7 @@ class SqliteIndex:
             marks = ",".join("?" * len(some))
             sizes.update(
                 self._file.query(
+                    _SIZE,
                     f"SELECT hash, size FROM objects WHERE hash IN ({marks})"  # noqa: S608 - marks only
                     " AND size IS NOT NULL",
                     *some,
@@ -88,6 +116,7 @@ class SqliteIndex:
         """See :class:`~imageserver.index.base.ObjectIndex`."""
         return dict(
             self._file.query(
+                _SIZE,
                 "SELECT hash, size FROM objects"
                 " WHERE hash BETWEEN ? AND ? AND size IS NOT NULL",
                 first,
@@ -98,43 +127,48 @@ class SqliteIndex:
     def object_totals(self) -> ObjectTotals:
         """See :class:`~imageserver.index.base.ObjectIndex`."""
         (row,) = self._file.query(
+            tuple,
             "SELECT count(*), coalesce(sum(size), 0),"
             " count(*) FILTER (WHERE reference_count > 0),"
             " coalesce(sum(size) FILTER (WHERE reference_count > 0), 0)"
-            " FROM objects WHERE size IS NOT NULL"
+            " FROM objects WHERE size IS NOT NULL",
         )
-        return ObjectTotals(*row)
+        return ObjectTotals(*map(int, row))
 
     def image(self, name: str) -> ImageRecord | None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        rows = list(self._file.query("SELECT * FROM images WHERE name = ?", name))
-        return _record(rows[0]) if rows else None
+        records = list(self._records("SELECT * FROM images WHERE name = ?", name))
+        return records[0] if records else None
 
     def images(self) -> Iterator[ImageRecord]:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        return map(_record, self._file.query("SELECT * FROM images"))
+        return self._records("SELECT * FROM images")
 
     def image_names(self) -> list[str]:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        return [name for (name,) in self._file.query("SELECT name FROM images")]
+        rows = self._file.query(_NAME, "SELECT name FROM images")
+        return [name for (name,) in rows]
 
     def image_count(self) -> int:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        ((count,),) = self._file.query("SELECT count(*) FROM images")
+        ((count,),) = self._file.query(tuple, "SELECT count(*) FROM images")
         return int(count)
 
     def images_in(self, directory: str) -> Iterator[ImageRecord]:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        rows = self._file.query(
+        return self._records(
             "SELECT * FROM images WHERE directory = ? ORDER BY created_on_ns DESC",
             directory,
         )
-        return map(_record, rows)
 
     def expired(self, now_ns: int) -> list[ImageRecord]:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        rows = self._file.query("SELECT * FROM images WHERE expires_at_ns <= ?", now_ns)
-        return [_record(row) for row in rows]
+        return list(
+            self._records("SELECT * FROM images WHERE expires_at_ns <= ?", now_ns)
+        )
+
+    def _records(self, query: str, *values: Any) -> Iterator[ImageRecord]:
+        return self._file.query(_record, query, *values)
 
     def add_image(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
@@ -170,13 +204,17 @@ class SqliteIndex:
 
     def directories(self) -> dict[str, str]:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        return dict(self._file.query("SELECT name, owner_group FROM directories"))
+        return dict(
+            self._file.query(_DIRECTORY, "SELECT name, owner_group FROM directories")
+        )
 
     def owner_group(self, directory: str) -> str | None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
         rows = list(
             self._file.query(
-                "SELECT owner_group FROM directories WHERE name = ?", directory
+                _NAME,
+                "SELECT owner_group FROM directories WHERE name = ?",
+                directory,
             )
         )
         return str(rows[0][0]) if rows else None
@@ -193,6 +231,14 @@ class SqliteIndex:
         with self._file.transaction() as connection:
             connection.execute("DELETE FROM directories WHERE name = ?", (name,))
 
+    def set_directories(self, owner_groups: Mapping[str, str]) -> None:
+        """See :class:`~imageserver.index.base.ImageIndex`."""
+        with self._file.transaction() as connection:
+            connection.execute("DELETE FROM directories")
+            connection.executemany(
+                "INSERT INTO directories VALUES (?, ?)", sorted(owner_groups.items())
+            )
+
     def forget_images(self) -> None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
         with self._file.transaction() as connection:
@@ -201,9 +247,15 @@ class SqliteIndex:
             connection.execute("DELETE FROM objects WHERE size IS NULL")
             connection.execute("UPDATE objects SET reference_count = 0")
 
+    def rebuild_if_damaged(self) -> bool:
+        """See :class:`~imageserver.index.base.ImageIndex`."""
+        return self._file.rebuild_if_damaged()
+
 
 def _record(row: tuple[str, str, int | None, int | None, str]) -> ImageRecord:
     values = json.loads(row[-1])
     for name in _TUPLES:
         values[name] = tuple(values[name])
-    return ImageRecord(*row[:-1], **values)
+    record = ImageRecord(*row[:-1], **values)
+    _check_fields(attrs.astuple(record, recurse=False))
+    return record

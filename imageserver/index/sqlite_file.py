@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,22 @@ CREATE TABLE directories (
     owner_group TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+# One query for each table: it fails if the table, a column or the first page is gone.
+_PROBES = (
+    "SELECT hash, size, reference_count, last_used_ns FROM objects LIMIT 1",
+    "SELECT name, directory, created_on_ns, expires_at_ns, details FROM images LIMIT 1",
+    "SELECT name, owner_group FROM directories LIMIT 1",
+)
 _DAMAGES = frozenset(
-    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_ERROR,  # our queries are right: tables or columns are missing
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+    }
 )
 _PRIMARY_CODE = 0xFF
 
@@ -51,7 +65,8 @@ class SqliteFile:
     """An SQLite file with one writer and any number of readers.
 
     Queries and transactions raise ``StoreError`` if the file fails them. A file that
-    turns out to be damaged is marked, and the next :meth:`open` begins a new one.
+    turns out to be damaged is marked, and the next :meth:`open` begins a new one, if
+    :meth:`rebuild_if_damaged` does not do so before.
     """
 
     _log = Logger()
@@ -67,9 +82,10 @@ class SqliteFile:
         self._directories = directories
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._connecting = threading.Lock()
+        self._connecting = threading.RLock()
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection
+        self._is_damaged = False
 
     def open(self) -> None:
         """Open the file, or begin a new one if it is of no use.
@@ -98,31 +114,57 @@ class SqliteFile:
                     return connection
                 reason = "it belongs to other directories or another version"
             except sqlite3.DatabaseError as error:
-                if _code(error) not in _DAMAGES | {sqlite3.SQLITE_ERROR}:
+                if not _is_damage(error):
                     raise  # it may be good, but cannot be used: locked, no space
                 reason = str(error)
-        self._log.warn("beginning a new index: {reason}", reason=reason)
         self.close()
-        for suffix in ("-wal", "-shm", ""):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-        self._damage_mark.unlink(missing_ok=True)
-        connection = self._connect()
-        self._is_ours(connection)
-        return connection
+        return self._begin(reason)
+
+    def rebuild_if_damaged(self) -> bool:
+        """Begin a new file if this one was found damaged.
+
+        Other threads may go on; what they are reading ends with the old file.
+
+        Returns:
+            Whether it was.
+
+        Raises:
+            StoreError: that cannot be done.
+        """
+        with self._writing:
+            if not self._is_damaged:
+                return False
+            try:
+                self._writer = self._begin("it was found damaged")
+            except (sqlite3.Error, OSError) as error:
+                raise StoreError(f"cannot rebuild index: {error}") from error
+        return True
+
+    def _begin(self, reason: str) -> sqlite3.Connection:
+        self._log.warn("beginning a new index: {reason}", reason=reason)
+        with self._connecting:  # nobody may open something in between
+            for suffix in ("-wal", "-shm", ""):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            self._damage_mark.unlink(missing_ok=True)
+            connection = self._connect()
+            self._is_ours(connection)
+            self._local = threading.local()  # all threads connect again
+            self._is_damaged = False
+            return connection
 
     @property
     def _damage_mark(self) -> Path:
         return self._path.with_name(f"{self._path.name}-damaged")
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, isolation_level=None, timeout=60, check_same_thread=False
-        )
         with self._connecting:
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, timeout=60, check_same_thread=False
+            )
             self._connections.append(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
+            connection.execute("PRAGMA journal_mode = WAL")  # opens all three files
+            connection.execute("PRAGMA synchronous = FULL")
+            return connection
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:
         """Whether the file is the index of our directories; a new one is made so."""
@@ -133,19 +175,36 @@ class SqliteFile:
         if tables == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
             connection.executemany("INSERT INTO meta VALUES (?, ?)", identity.items())
+        for probe in _PROBES:
+            connection.execute(probe).fetchall()
         return dict(connection.execute("SELECT key, value FROM meta")) == identity
 
     @property
     def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        local = self._local
+        connection: sqlite3.Connection | None = getattr(local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
+            connection = local.connection = self._connect()
         return connection
 
-    def query(self, query: str, *values: Any) -> Iterator[Any]:
-        """The rows of a query, in this thread's own connection."""
+    def query(
+        self, read: Callable[[Any], Any], query: str, *values: Any
+    ) -> Iterator[Any]:
+        """The rows of a query, in this thread's own connection.
+
+        Args:
+            read: makes something of a row; if it cannot, the row is damaged.
+            query: the query.
+            values: its parameters.
+        """
         with self._translated_errors():
-            yield from self._reader.execute(query, [_bindable(v) for v in values])
+            for row in self._reader.execute(query, [_bindable(v) for v in values]):
+                try:
+                    result = read(row)
+                except (LookupError, TypeError, ValueError) as error:
+                    self._mark_damage()
+                    raise StoreError(f"index: damaged row: {error}") from error
+                yield result
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -165,11 +224,15 @@ class SqliteFile:
         try:
             yield
         except sqlite3.Error as error:
-            if _code(error) in _DAMAGES:
-                self._log.critical("the index is damaged: the next start rebuilds it")
-                with suppress(OSError):
-                    self._damage_mark.touch()
+            if _is_damage(error):
+                self._mark_damage()
             raise StoreError(f"index: {error}") from error
+
+    def _mark_damage(self) -> None:
+        self._log.critical("the index is damaged, and will be rebuilt at a start")
+        self._is_damaged = True
+        with suppress(OSError):
+            self._damage_mark.touch()
 
 
 def _bindable(value: Any) -> Any:
@@ -185,8 +248,12 @@ def _bindable(value: Any) -> Any:
     return value
 
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file holds something wrong."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # not of SQLite itself: text that is not UTF-8
+        return isinstance(error, sqlite3.OperationalError)
+    return code in _DAMAGES or code & _PRIMARY_CODE in _DAMAGES
 
 
 def _identify(directory: Path) -> str:

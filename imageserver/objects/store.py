@@ -69,7 +69,7 @@ class ObjectStore:
             self.disk.make_directory(incoming, DIRECTORY_MODE)
             left_over = list(incoming.iterdir())
             for path in left_over:
-                self.disk.remove(path)
+                self._remove_left_over(path)
             self.quarantined = _count_files(self.directory / QUARANTINE)
         except OSError as error:
             raise ConfigError(
@@ -77,6 +77,12 @@ class ObjectStore:
             ) from error
         if left_over:
             self._log.info("removed {n} unfinished uploads", n=len(left_over))
+
+    def _remove_left_over(self, path: Path) -> None:
+        try:
+            self.disk.remove(path)
+        except OSError as error:
+            self._log.warn("cannot remove {path}: {error}", path=path, error=error)
 
     def path(self, hash_: bytes) -> Path:
         """Where the file of an object is."""
@@ -249,5 +255,5 @@ class ObjectStore:
 def _count_files(directory: Path) -> int:
     try:
         return len(os.listdir(directory))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0

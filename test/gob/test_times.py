@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-
 import pytest
 from gob import wire
 
@@ -105,15 +103,6 @@ def test_instants() -> None:
 def test_nanoseconds(unix_ns) -> None:
     """Nanoseconds since 1970 survive, also negative ones."""
     assert Time.from_nanoseconds(unix_ns).to_nanoseconds() == unix_ns
-
-
-def test_datetime() -> None:
-    """Years 1 to 9999 have a datetime, cut to microseconds."""
-    assert Time(-1, 999_999_999).to_datetime() == datetime.datetime(
-        1969, 12, 31, 23, 59, 59, 999_999, datetime.UTC
-    )
-    with pytest.raises(OverflowError):
-        Time(1 << 60).to_datetime()
 
 
 @pytest.mark.parametrize(

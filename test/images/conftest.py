@@ -17,8 +17,9 @@ from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
 from imageserver.objects.store import ObjectStore
-from imageserver.testing import FaultyDisk, faulty
+from imageserver.testing import POWERFUL, FaultyDisk, faulty, make_image
 
+A, B = b"first object", b"second"
 NOW_NS = 1_700_000_000_000_000_000
 INDEX_CHANGES = {"add_image", "remove_image", "add_directory"}
 
@@ -115,3 +116,15 @@ def open_stores(tmp_path):
 def stores(open_stores):
     """New stores."""
     return open_stores()
+
+
+@pytest.fixture
+def filled(open_stores):
+    """Closed stores with two images."""
+    stores = open_stores()
+    stores.put_objects(A, B)
+    stores.images.make_directory("dir/sub", True, POWERFUL)
+    stores.images.add("dir/x", make_image({"a": A}), POWERFUL)
+    stores.images.add("dir/sub/y", make_image({"a": A, "b": B}), POWERFUL)
+    stores.index.close()
+    return stores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from imageserver import gob
@@ -67,6 +69,14 @@ def test_missing_objects(stores) -> None:
     with pytest.raises(InvalidImage, match=r"^3 objects are not available$"):
         add(stores, image=image)
     assert stores.files() == {"dir"}
+
+
+def test_objects_that_went_away(stores) -> None:
+    """An object whose file is gone is missing, whatever the index says."""
+    os.unlink(stores.objects.path(hash_of(B)))
+    text = f"^object: {hash_of(B).hex()} is not available$"
+    with pytest.raises(InvalidImage, match=text):
+        add(stores)
 
 
 def tree(inodes=None, **entries):

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import socket
+import sqlite3
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import recorded
 
 from imageserver import gob
-from imageserver.errors import ConfigError
+from imageserver.errors import StoreError
 from imageserver.gob import Time
 from imageserver.images import files as files_module
 from imageserver.images.loading import Loading
+from imageserver.model.hash import hash_of
 from imageserver.model.image import DirectoryMetadata, Image
-from imageserver.testing import POWERFUL, make_image
+from imageserver.testing import make_image
 
 A, B = b"first object", b"second"
 VECTORS = Path(recorded.DIRECTORY) / "image"
-
-
-@pytest.fixture
-def filled(open_stores):
-    """Closed stores with two images."""
-    stores = open_stores()
-    stores.put_objects(A, B)
-    stores.images.make_directory("dir/sub", True, POWERFUL)
-    stores.images.add("dir/x", make_image({"a": A}), POWERFUL)
-    stores.images.add("dir/sub/y", make_image({"a": A, "b": B}), POWERFUL)
-    stores.index.close()
-    return stores
 
 
 def put_recorded(root, name="web"):
@@ -116,30 +109,144 @@ def test_recorded_metadata(open_stores, filled) -> None:
     assert group.encode() in data
 
 
-def test_metadata_is_a_directory(open_stores, filled) -> None:
-    """Metadata that cannot be read gives no owner group."""
-    (filled.root / "dir/.metadata").mkdir()
+def test_owner_group_is_not_text(open_stores, filled) -> None:
+    """Metadata with an owner group that nobody can have is damaged."""
+    data = gob.Encoder().encode(DirectoryMetadata("gr\udcffoup"))
+    path = filled.root / "dir/.metadata"
+    path.write_bytes(data + hashlib.sha512(data).digest())
+    stores = open_stores()
+    assert stores.index.owner_group("dir") == ""
+    assert stores.images.quarantined == 1
+    assert not path.exists()
+
+
+def make_socket(path):
+    """Make a socket, which cannot be opened."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        with socket_directory(path.parent):
+            listener.bind(path.name)
+
+
+@contextmanager
+def socket_directory(path):
+    """Work in a directory: names of sockets must be short."""
+    before = Path.cwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("x"), make_socket],
+    ids=["directory", "fifo", "link", "socket"],
+)
+def test_metadata_is_no_file(open_stores, filled, make) -> None:
+    """Metadata that is no regular file is damaged; nobody waits for it."""
+    path = filled.root / "dir/.metadata"
+    make(path)
     stores = open_stores()
     assert stores.index.owner_group("dir") == ""
     assert stores.index.image_count() == 2
+    assert stores.images.quarantined == 1
+    assert not os.path.lexists(path)
 
 
 def test_nothing_can_be_put_aside(open_stores, filled) -> None:
     """What cannot be put aside does not keep the daemon from starting."""
     (filled.root / "bad").write_bytes(b"garbage")
     (filled.root / ".quarantine").write_bytes(b"no directory")
-    with pytest.raises(ConfigError):  # so much must be in order
-        open_stores()
-    (filled.root / ".quarantine").unlink()
-    stores = open_stores(load=False)
-
-    def fail(*_):
-        raise OSError(30, os.strerror(30))
-
-    stores.images.disk.rename = fail
-    stores.loading.run()
+    stores = open_stores()
+    assert stores.images.quarantined == 0
     assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]
     assert (filled.root / "bad").read_bytes() == b"garbage"
+
+
+def test_huge_image(open_stores, filled) -> None:
+    """A file that is too large to be an image is not read, and stays."""
+    path = filled.root / "huge.iso"
+    path.touch()
+    os.truncate(path, 1 << 41)
+    stores = open_stores()
+    assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]
+    assert stores.images.quarantined == 0
+    assert path.stat().st_size == 1 << 41
+
+
+def damage_page(path, table):
+    """Overwrite the first page of a table."""
+    with closing(sqlite3.connect(path)) as connection:
+        ((page,),) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        )
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE images SET details = replace(details, '{', '#')",
+        "UPDATE images SET details = '{}'",
+        "UPDATE images SET details = CAST(X'7bff7d' AS TEXT) WHERE name = 'dir/x'",
+        "UPDATE images SET name = X'ff' || name WHERE name = 'dir/x'",
+        "UPDATE directories SET owner_group = X'ff' WHERE name = 'dir'",
+        "DROP TABLE images",
+        "DROP TABLE directories",
+        "ALTER TABLE objects DROP COLUMN reference_count",
+    ],
+)
+def test_damaged_index(open_stores, filled, change) -> None:
+    """An index that holds nonsense is rebuilt when it is loaded."""
+    with closing(sqlite3.connect(filled.index_path)) as connection:
+        connection.execute(change)
+        connection.commit()
+    check_rebuilt(open_stores())
+
+
+def check_rebuilt(stores):
+    """Everything is there again, and stays."""
+    assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]
+    assert stores.index.directories() == {".": "", "dir": "", "dir/sub": ""}
+    assert stores.counts() == stores.recount()
+    assert set(stores.objects.sizes([hash_of(A)])) == {hash_of(A)}
+    assert stores.loading.progress.finished
+    assert stores.loading.progress.done == stores.loading.progress.total == 2
+    assert not stores.index.rebuild_if_damaged()
+
+
+@pytest.mark.parametrize("table", ["images", "directories", "objects"])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_damaged_page(open_stores, filled, table, is_open) -> None:
+    """So is one that is damaged before or after it was opened."""
+    put_recorded(filled.root, "new")  # so that objects are recorded
+    stores = open_stores(load=False)
+    if not is_open:
+        stores.index.close()
+    damage_page(filled.index_path, table)
+    if not is_open:
+        stores = open_stores(load=False)
+    stores.objects.open()
+    stores.loading.run()
+    assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x", "new"]
+    assert stores.counts() == stores.recount()
+
+
+def test_index_fails(open_stores, filled, monkeypatch) -> None:
+    """An index that is good but fails is not thrown away."""
+    stores = open_stores(load=False)
+
+    def fail():
+        raise StoreError("index: database is locked")
+
+    monkeypatch.setattr(stores.index, "images", fail)
+    with pytest.raises(StoreError, match="locked"):
+        stores.loading.run()
+    monkeypatch.undo()
+    assert stores.index.image_count() == 2
 
 
 def test_unreadable_image(open_stores, filled, monkeypatch) -> None:
@@ -156,3 +263,16 @@ def test_unreadable_image(open_stores, filled, monkeypatch) -> None:
     monkeypatch.undo()
     Loading(stores.images).run()
     assert stores.index.image_count() == 3
+
+
+@pytest.mark.parametrize("kind", ["file", "not empty"])
+def test_cannot_clean_up(open_stores, filled, kind) -> None:
+    """What cannot be removed does not keep the daemon from starting."""
+    unfinished = filled.root / ".new"
+    if kind == "file":
+        unfinished.write_bytes(b"x")
+    else:
+        unfinished.mkdir()
+        (unfinished / "x").write_bytes(b"x")
+    assert open_stores().index.image_count() == 2
+    assert unfinished.exists()

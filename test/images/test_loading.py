@@ -19,22 +19,10 @@ from imageserver.images.loading import Loading
 from imageserver.images.metadata import write_metadata
 from imageserver.model.hash import hash_of
 from imageserver.model.image import DirectoryMetadata, Image
-from imageserver.testing import POWERFUL, make_image
+from imageserver.testing import make_image
 
 A, B = b"first object", b"second"
 VECTORS = Path(recorded.DIRECTORY) / "image"
-
-
-@pytest.fixture
-def filled(open_stores):
-    """Closed stores with two images."""
-    stores = open_stores()
-    stores.put_objects(A, B)
-    stores.images.make_directory("dir/sub", True, POWERFUL)
-    stores.images.add("dir/x", make_image({"a": A}), POWERFUL)
-    stores.images.add("dir/sub/y", make_image({"a": A, "b": B}), POWERFUL)
-    stores.index.close()
-    return stores
 
 
 @pytest.fixture
@@ -248,6 +236,53 @@ def test_stop(open_stores, filled) -> None:
     assert not stores.loading.progress.finished
     stores.index.close()
     assert open_stores().index.image_count() == 2
+
+
+def forbid(monkeypatch, directory):
+    """Let a directory be one that nobody can read, not even root."""
+    scandir = os.scandir
+
+    def scan(path):
+        if path == directory:
+            raise PermissionError(13, os.strerror(13), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+
+
+def test_unreadable_directory(open_stores, filled, monkeypatch) -> None:
+    """A directory that cannot be read is left out, until it can be."""
+    forbid(monkeypatch, filled.root / "dir/sub")
+    stores = open_stores()
+    assert stores.index.image_names() == ["dir/x"]
+    assert sorted(stores.index.directories()) == [".", "dir"]
+    assert stores.counts() == stores.recount()
+    monkeypatch.undo()
+    Loading(stores.images).run()
+    assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]
+
+
+def test_unreadable_root(open_stores, filled, monkeypatch) -> None:
+    """If that is the image directory, the daemon cannot start."""
+    forbid(monkeypatch, filled.root)
+    with pytest.raises(ConfigError, match="Permission denied"):
+        open_stores()
+
+
+def test_many_directories(open_stores, filled, monkeypatch) -> None:
+    """New directories are recorded together, not one by one."""
+    for number in range(100):
+        (filled.root / f"new{number}").mkdir()
+    stores = open_stores(load=False)
+    changes = []
+    record = stores.index.set_directories
+    monkeypatch.setattr(
+        stores.index, "set_directories", lambda all_: changes.append(record(all_))
+    )
+    stores.loading.run()
+    Loading(stores.images).run()
+    assert len(changes) == 1
+    assert len(stores.index.directories()) == 103
 
 
 def test_no_directory(open_stores, filled) -> None:

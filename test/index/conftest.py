@@ -7,9 +7,11 @@ from contextlib import closing
 
 import attrs
 import pytest
+from twisted.logger import globalLogPublisher
 
 from imageserver.index.base import ImageRecord
 from imageserver.index.sqlite import SqliteIndex
+from imageserver.model.hash import hash_of
 from imageserver.model.names import directory_of
 
 
@@ -78,3 +80,28 @@ def counts(tmp_path):
             return dict(connection.execute("SELECT hash, reference_count FROM objects"))
 
     return counts
+
+
+@pytest.fixture
+def warnings():
+    """The formats of what is logged."""
+    events = []
+
+    def observe(event):
+        events.append(event.get("log_format"))
+
+    globalLogPublisher.addObserver(observe)
+    yield events
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
+def filled(open_index, record):
+    """A closed index with an object, an image and a directory."""
+    index = open_index()
+    index.add_objects({hash_of(bytes([n])): 9 for n in range(200)}, 5)
+    index.add_objects({hash_of(b"a"): 1}, 5)
+    index.add_directory("dir", "staff")
+    index.add_image(record("dir/x"), {hash_of(b"a"): 1})
+    index.add_image(record("dir/a"), {hash_of(b"a"): 1})
+    index.close()

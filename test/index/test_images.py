@@ -125,6 +125,15 @@ def test_directories(index) -> None:
     assert index.directories() == {".": ""}
 
 
+def test_set_directories(index) -> None:
+    """All directories can be recorded together; others are forgotten."""
+    index.add_directory("old", "staff")
+    index.add_directory("dir", "staff")
+    found = {".": "", "dir": "users", "new": "staff"}
+    index.set_directories(found)
+    assert index.directories() == found
+
+
 def test_forget_images(index, record, counts) -> None:
     """Objects stay when all images are forgotten, but without references."""
     index.add_objects({A: 1, B: 2}, 5)

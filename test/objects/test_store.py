@@ -189,6 +189,15 @@ def test_damage_seen_while_reading(opened) -> None:
     assert opened.store.missing_files({hash_of(A): len(A)}) == []
 
 
+def test_foreign_things_in_hidden_directories(opened, open_store) -> None:
+    """What cannot be cleaned up does not stop the start."""
+    (opened.store.directory / ".incoming" / "folder").mkdir()
+    (opened.store.directory / ".quarantine").write_text("a file")
+    again = open_store()
+    assert again.store.quarantined == 0
+    assert again.upload(A)[0].added
+
+
 def test_room(opened, monkeypatch) -> None:
     """Some of the free space is not for objects."""
     monkeypatch.setattr(ObjectStore, "free_bytes", lambda _: 1 << 30)

@@ -24,8 +24,7 @@ from imageserver.model.inode import DirectoryInode
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService, SplicedImage
 from imageserver.srpc.access import ANONYMOUS, Caller
-from imageserver.testing import POWERFUL
-from imageserver.worker import InlineWorker
+from imageserver.testing import POWERFUL, InlineWorker
 
 SECOND = 1_000_000_000
 

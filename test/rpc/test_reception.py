@@ -26,7 +26,7 @@ from imageserver.rpc.reception import Reception
 from imageserver.srpc.call import Call
 from imageserver.srpc.channel import Channel, Deadlines
 from imageserver.srpc.methods import Method
-from imageserver.worker import InlineWorker
+from imageserver.testing import InlineWorker
 
 MIB = 1 << 20
 LIMIT = 10 * MIB

@@ -32,7 +32,8 @@ from imageserver.rpc import streamer as streamer_module
 from imageserver.rpc.streamer import FilePart, Streamer
 from imageserver.srpc.channel import Channel, Deadlines
 from imageserver.srpc.tls import ClientTLS
-from imageserver.worker import InlineWorker, PoolWorker
+from imageserver.testing import InlineWorker
+from imageserver.worker import PoolWorker
 
 MIB = 1 << 20
 DEADLINES = Deadlines(stall_s=5)

@@ -23,8 +23,8 @@ from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.tls import KeyPair, ServerTLS, wrap
+from imageserver.testing import InlineWorker
 from imageserver.tool.authority import Authority, Pair, Validity
-from imageserver.worker import InlineWorker
 
 BUFFER_BYTES = 64 << 10
 YEAR = Validity.of_days(365)

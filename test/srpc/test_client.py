@@ -35,8 +35,9 @@ from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import Method
 from imageserver.srpc.protocol import ACCEPTED
 from imageserver.srpc.tls import ClientTLS
+from imageserver.testing import InlineWorker
 from imageserver.tool.authority import Validity
-from imageserver.worker import InlineWorker, PoolWorker
+from imageserver.worker import PoolWorker
 
 REQUEST = CheckImageRequest("image")
 DEADLINES = Deadlines(head_s=5, handshake_s=5, body_s=5, stall_s=5)

@@ -37,9 +37,9 @@ from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.tls import ServerTLS
+from imageserver.testing import InlineWorker
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
-from imageserver.worker import InlineWorker
 
 RECORDED_AT_S = 1_795_392_000
 """When the recordings were made, in seconds since 1970."""

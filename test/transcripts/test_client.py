@@ -45,7 +45,7 @@ from imageserver.model.image_messages import (
 )
 from imageserver.model.object_messages import CheckObjectsRequest, GetObjectsRequest
 from imageserver.srpc.client import Connection, connect
-from imageserver.worker import InlineWorker
+from imageserver.testing import InlineWorker
 
 OBJECTS = {
     bytes.fromhex(entry["sha512"]): bytes.fromhex(entry["hex"])

@@ -8,8 +8,10 @@ from pathlib import Path
 import attrs
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from imageserver.disk import Disk
 from imageserver.images.database import ImageDatabase
@@ -21,9 +23,9 @@ from imageserver.srpc.access import Policy
 from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.server import CallServer
+from imageserver.testing import InlineWorker
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
-from imageserver.worker import InlineWorker
 
 
 @attrs.define
@@ -35,15 +37,21 @@ class Server:
     objects: ObjectStore
     progress: Progress
 
-    def get(self, path: str) -> tuple[str, dict[str, str], str]:
-        """Status line, headers and body of the answer."""
+    def exchange(self, *pieces: bytes) -> StringTransport:
+        """Send pieces of a request; what became of the connection."""
         protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         transport = StringTransport()
         protocol.makeConnection(transport)
-        protocol.dataReceived(
-            f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode()
-        )
-        head, _, body = transport.value().partition(b"\r\n\r\n")
+        for piece in pieces:
+            protocol.dataReceived(piece)
+        protocol.connectionLost(Failure(ConnectionDone()))  # ends its timer, too
+        return transport
+
+    def get(self, path: str) -> tuple[str, dict[str, str], str]:
+        """Status line, headers and body of the answer."""
+        request = f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n"
+        answer = self.exchange(request.encode()).value()
+        head, _, body = answer.partition(b"\r\n\r\n")
         status, *lines = head.decode().split("\r\n")
         return status, dict(line.split(": ", 1) for line in lines), body.decode()
 
@@ -137,11 +145,8 @@ def test_host_is_escaped(server: Server, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("length", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_no_bodies(server: Server, length: str) -> None:
     """A request with a body is refused before any of it is kept."""
-    protocol = server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-    transport = StringTransport()
-    protocol.makeConnection(transport)
-    protocol.dataReceived(f"POST / HTTP/1.1\r\n{length}\r\n\r\n".encode())
-    protocol.dataReceived(b"12345")
+    head = f"POST / HTTP/1.1\r\n{length}\r\n\r\n".encode()
+    transport = server.exchange(head, b"12345")
     assert transport.value().startswith(b"HTTP/1.1 413 Content Too Large\r\n")
     assert transport.value().count(b"HTTP/1.1") == 1
     assert transport.disconnecting
@@ -150,10 +155,7 @@ def test_no_bodies(server: Server, length: str) -> None:
 def test_reading_only(server: Server) -> None:
     """Pages are read; HEAD leaves the content out, other verbs are not allowed."""
     for verb, status in (("HEAD", b"200 OK"), ("DELETE", b"405 Method Not Allowed")):
-        protocol = server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-        transport = StringTransport()
-        protocol.makeConnection(transport)
-        protocol.dataReceived(f"{verb} /healthz HTTP/1.0\r\n\r\n".encode())
+        transport = server.exchange(f"{verb} /healthz HTTP/1.0\r\n\r\n".encode())
         assert status in transport.value().splitlines()[0]
         if verb == "HEAD":
             assert transport.value().endswith(b"\r\n\r\n")
