@@ -43,6 +43,11 @@ POWERFUL = Caller(Identity("root"), has_method_access=True)
 """A caller who may do everything."""
 
 
+def make_caller(user: str = "", *groups: str, powers: bool = False) -> Caller:
+    """Somebody, with groups, and perhaps with power over the method."""
+    return Caller(Identity(user, frozenset(groups)), powers)
+
+
 class Crash(BaseException):
     """The process dies here: nothing else happens, not even tidying up."""
 

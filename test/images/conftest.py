@@ -48,6 +48,10 @@ class Opened:
             path.write_bytes(content)
         self.index.add_objects({hash_of(c): len(c) for c in contents}, 0)
 
+    def own(self, directory, group):
+        """Give a directory to a group, as far as the index knows."""
+        self.index.add_directory(directory, group)
+
     def stored(self, name):
         """The image in a file."""
         return read_image_file(name, self.root / name).image
@@ -116,6 +120,24 @@ def open_stores(tmp_path):
 def stores(open_stores):
     """New stores."""
     return open_stores()
+
+
+@pytest.fixture
+def owned(open_stores):
+    """Stores with some objects, a directory of staff and an image of joe."""
+    stores = open_stores()
+    stores.put_objects(A, B)
+    stores.images.make_directory("dir", False, POWERFUL)
+    stores.own("dir", "staff")
+    image = make_image(
+        {"a": A},
+        created_by="joe",
+        created_for="ann",
+        owner_users=("bob", ""),
+        owner_groups=("admins",),
+    )
+    stores.images.add("dir/x", image, POWERFUL)
+    return stores
 
 
 @pytest.fixture

@@ -16,59 +16,37 @@ from imageserver.errors import (
 from imageserver.gob import Time
 from imageserver.images.permissions import check_image_change
 from imageserver.model.hash import hash_of
-from imageserver.srpc.access import ANONYMOUS, Caller, Identity
-from imageserver.testing import POWERFUL, make_image
+from imageserver.srpc.access import ANONYMOUS, Caller
+from imageserver.testing import POWERFUL, make_caller, make_image
 
 A, B = b"first object", b"second"
 NOW_S = 1_700_000_000
 
 
 @pytest.fixture
-def stores(open_stores):
-    """Stores with some objects, directories and an image of joe."""
-    stores = open_stores()
-    stores.put_objects(A, B)
-    stores.images.make_directory("dir", False, POWERFUL)
-    own(stores, "dir", "staff")
-    image = make_image(
-        {"a": A},
-        created_by="joe",
-        created_for="ann",
-        owner_users=("bob", ""),
-        owner_groups=("admins",),
-    )
-    stores.images.add("dir/x", image, POWERFUL)
-    return stores
-
-
-def own(stores, directory, group):
-    """Give a directory to a group, as far as the index knows."""
-    stores.index.add_directory(directory, group)
-
-
-def caller(user="", *groups, powers=False):
-    """Somebody, with groups."""
-    return Caller(Identity(user, frozenset(groups)), powers)
+def stores(owned):
+    """Stores that belong to somebody."""
+    return owned
 
 
 @pytest.mark.parametrize(
     ("who", "existing", "refusal"),
     [
-        (caller(powers=True), True, None),
-        (caller("joe"), True, None),
-        (caller("ann"), True, None),
-        (caller("bob"), True, None),
-        (caller("eve", "admins"), True, None),
-        (caller("eve", "staff"), True, None),
-        (caller("eve", "others"), True, "no access to image"),
-        (caller("eve"), True, "no access to image"),
-        (caller("eve", ""), True, "no access to image"),
+        (make_caller(powers=True), True, None),
+        (make_caller("joe"), True, None),
+        (make_caller("ann"), True, None),
+        (make_caller("bob"), True, None),
+        (make_caller("eve", "admins"), True, None),
+        (make_caller("eve", "staff"), True, None),
+        (make_caller("eve", "others"), True, "no access to image"),
+        (make_caller("eve"), True, "no access to image"),
+        (make_caller("eve", ""), True, "no access to image"),
         (Caller(ANONYMOUS, False), True, "no access to image"),
-        (caller("", "admins"), True, "no access to image"),
-        (caller("joe"), False, "no access to image"),
-        (caller("eve", "staff"), False, None),
-        (caller("eve", "admins"), False, "no access to image"),
-        (caller(powers=True), False, None),
+        (make_caller("", "admins"), True, "no access to image"),
+        (make_caller("joe"), False, "no access to image"),
+        (make_caller("eve", "staff"), False, None),
+        (make_caller("eve", "admins"), False, "no access to image"),
+        (make_caller(powers=True), False, None),
     ],
 )
 def test_permissions(stores, who, existing, refusal) -> None:
@@ -83,18 +61,20 @@ def test_permissions(stores, who, existing, refusal) -> None:
 
 def test_permission_without_directory(stores) -> None:
     """Only the immediate directory counts; one that is not known gives none."""
-    own(stores, "dir/sub", "")
+    stores.own("dir/sub", "")
     with pytest.raises(AccessDenied, match=r'^no metadata for: "dir/none"$'):
-        check_image_change(stores.index, caller("x", "staff"), "dir/none/y", None)
+        check_image_change(stores.index, make_caller("x", "staff"), "dir/none/y", None)
     with pytest.raises(AccessDenied, match=r"^no access to image$"):
-        check_image_change(stores.index, caller("x", "staff", ""), "dir/sub/y", None)
+        check_image_change(
+            stores.index, make_caller("x", "staff", ""), "dir/sub/y", None
+        )
 
 
 def test_delete(stores) -> None:
     """A deleted image leaves an empty file, and its objects are free."""
     descriptor = stores.images.open_image(stores.index.image("dir/x"))
     content = (stores.root / "dir/x").read_bytes()
-    stores.images.delete("dir/x", caller("joe"))
+    stores.images.delete("dir/x", make_caller("joe"))
     assert stores.index.image("dir/x") is None
     assert (stores.root / "dir/x").read_bytes() == b""
     assert stat.S_IMODE((stores.root / "dir/x").stat().st_mode) == 0o644
@@ -108,7 +88,7 @@ def test_delete(stores) -> None:
 def test_delete_denied(stores) -> None:
     """Who may not delete an image does not."""
     with pytest.raises(AccessDenied):
-        stores.images.delete("dir/x", caller("eve"))
+        stores.images.delete("dir/x", make_caller("eve"))
     assert stores.index.image_names() == ["dir/x"]
     assert stores.counts() == stores.recount()
 
@@ -152,7 +132,7 @@ def test_delete_replaced(stores, monkeypatch) -> None:
 
     monkeypatch.setattr(stores.index, "image", change)
     with pytest.raises(ImageNotFound, match=r"^image: dir/x does not exist$"):
-        stores.images.delete("dir/x", caller("joe"))
+        stores.images.delete("dir/x", make_caller("joe"))
     assert stores.index.image_names() == ["dir/x"]
     assert stores.counts() == stores.recount()
 

@@ -14,48 +14,25 @@ from imageserver.errors import (
 )
 from imageserver.images.metadata import read_metadata
 from imageserver.images.permissions import check_new_directory
-from imageserver.srpc.access import Caller, Identity
-from imageserver.testing import POWERFUL, make_image
+from imageserver.testing import POWERFUL, make_caller
 
 A, B = b"first object", b"second"
 NOW_S = 1_700_000_000
 
 
 @pytest.fixture
-def stores(open_stores):
-    """Stores with some objects, directories and an image of joe."""
-    stores = open_stores()
-    stores.put_objects(A, B)
-    stores.images.make_directory("dir", False, POWERFUL)
-    own(stores, "dir", "staff")
-    image = make_image(
-        {"a": A},
-        created_by="joe",
-        created_for="ann",
-        owner_users=("bob", ""),
-        owner_groups=("admins",),
-    )
-    stores.images.add("dir/x", image, POWERFUL)
-    return stores
-
-
-def own(stores, directory, group):
-    """Give a directory to a group, as far as the index knows."""
-    stores.index.add_directory(directory, group)
-
-
-def caller(user="", *groups, powers=False):
-    """Somebody, with groups."""
-    return Caller(Identity(user, frozenset(groups)), powers)
+def stores(owned):
+    """Stores that belong to somebody."""
+    return owned
 
 
 @pytest.mark.parametrize(
     ("who", "group", "refusal"),
     [
-        (caller(powers=True), "", None),
-        (caller("eve", "staff"), "staff", None),
-        (caller("eve", "users"), "staff", "no membership of staff group"),
-        (caller("eve", "users"), "", "no access to image"),
+        (make_caller(powers=True), "", None),
+        (make_caller("eve", "staff"), "staff", None),
+        (make_caller("eve", "users"), "staff", "no membership of staff group"),
+        (make_caller("eve", "users"), "", "no access to image"),
     ],
 )
 def test_directory_permissions(who, group, refusal) -> None:
@@ -150,8 +127,8 @@ def test_foreign_directory(stores) -> None:
 def test_directory_denied(stores) -> None:
     """Who has no power needs the parent's group, on each level."""
     with pytest.raises(AccessDenied, match=r"^no access to image$"):
-        stores.images.make_directory("top/x", True, caller("eve", "staff"))
-    made = stores.images.make_directory("dir/y/z", True, caller("eve", "staff"))
+        stores.images.make_directory("top/x", True, make_caller("eve", "staff"))
+    made = stores.images.make_directory("dir/y/z", True, make_caller("eve", "staff"))
     assert made == ["dir/y", "dir/y/z"]
 
 

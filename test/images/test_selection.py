@@ -19,26 +19,9 @@ NOW_S = 1_700_000_000
 
 
 @pytest.fixture
-def stores(open_stores):
-    """Stores with some objects, directories and an image of joe."""
-    stores = open_stores()
-    stores.put_objects(A, B)
-    stores.images.make_directory("dir", False, POWERFUL)
-    own(stores, "dir", "staff")
-    image = make_image(
-        {"a": A},
-        created_by="joe",
-        created_for="ann",
-        owner_users=("bob", ""),
-        owner_groups=("admins",),
-    )
-    stores.images.add("dir/x", image, POWERFUL)
-    return stores
-
-
-def own(stores, directory, group):
-    """Give a directory to a group, as far as the index knows."""
-    stores.index.add_directory(directory, group)
+def stores(owned):
+    """Stores that belong to somebody."""
+    return owned
 
 
 def fill(stores):
