@@ -25,6 +25,7 @@ PROGRAM = "imageserver"
 _FAILED = 1
 _MISUSED = 2
 _TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
+_SWITCH_INTERVAL_S = 0.001  # how long a busy thread may keep the reactor waiting
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,6 +99,7 @@ def make_service(
     Raises:
         ImageServerError: it cannot be put together.
     """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     drop = partial(_become, settings.username) if settings.username else lambda: None
     return ImageServer(reactor, settings, drop, failed)
 

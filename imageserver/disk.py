@@ -53,7 +53,7 @@ class Disk:
         """Create a file that is not there, and open it for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
-    def write(self, descriptor: int, data: bytes | memoryview) -> None:
+    def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``."""
         view = memoryview(data)
         while view:
@@ -132,7 +132,9 @@ class Disk:
         """Remove an empty directory."""
         path.rmdir()
 
-    def save(self, path: Path, pieces: Iterable[bytes], mode: int = 0o644) -> None:
+    def save(
+        self, path: Path, pieces: Iterable[bytes | bytearray], mode: int = 0o644
+    ) -> None:
         """Write a whole file in place of what has that name, durably."""
         temporary = path.with_name(f"{path.name}~")
         self.write_file(temporary, pieces, mode)
@@ -143,7 +145,9 @@ class Disk:
             raise
         self.sync(path.parent)
 
-    def write_file(self, path: Path, pieces: Iterable[bytes], mode: int) -> None:
+    def write_file(
+        self, path: Path, pieces: Iterable[bytes | bytearray], mode: int
+    ) -> None:
         """Write a new file and bring its content to disk, or leave none."""
         self.remove(path)
         descriptor = self.create(path, mode)

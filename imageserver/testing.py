@@ -25,7 +25,7 @@ from imageserver.gob import Time
 from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter
 from imageserver.model.hash import NO_HASH, hash_of
-from imageserver.model.image import Image
+from imageserver.model.image import Image, ScannedImage
 from imageserver.model.inode import (
     DirectoryEntry,
     DirectoryInode,
@@ -128,7 +128,7 @@ class FaultyDisk(Disk):
         self._undo.append((path.parent, path.unlink))
         return descriptor
 
-    def write(self, descriptor: int, data: bytes | memoryview) -> None:
+    def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> None:
         """See :class:`~imageserver.disk.Disk`."""
         if self.faults.step("write", ""):
             if len(self.faults.log) - 1 == self.faults.fail_at:
@@ -282,6 +282,12 @@ def make_image(files: Mapping[str, bytes], **attributes: Any) -> Image:
         file_system=make_file_system(files),
     )
     return gob.evolve(image, **attributes)
+
+
+def scanned(image: Image) -> ScannedImage:
+    """The image as a server receives it."""
+    received: ScannedImage = gob.decode(gob.Encoder().encode(image), ScannedImage).value
+    return received
 
 
 def _identity(file: int | Path) -> tuple[int, int]:

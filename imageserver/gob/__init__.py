@@ -8,7 +8,6 @@ from imageserver.gob.decoder import MORE, Decoded, Decoder, decode, next_message
 from imageserver.gob.encoder import Encoder
 from imageserver.gob.limits import DEFAULT_LIMITS, Limits
 from imageserver.gob.primitives import parse_message_length, uint_bytes
-from imageserver.gob.raw import RawValue
 from imageserver.gob.reader import Opaque
 from imageserver.gob.schema import (
     BOOL,
@@ -30,8 +29,8 @@ from imageserver.gob.schema import (
     InterfaceValue,
     Map,
     Pointer,
-    Raw,
     Registry,
+    Scanned,
     Slice,
     Struct,
     Type,
@@ -66,9 +65,8 @@ __all__ = [
     "Map",
     "Opaque",
     "Pointer",
-    "Raw",
-    "RawValue",
     "Registry",
+    "Scanned",
     "Slice",
     "Struct",
     "Time",

@@ -10,31 +10,12 @@ if TYPE_CHECKING:
     from imageserver.gob.limits import Limits
 
 
-class Recording:
-    """A raw value that is being kept, while it is read.
-
-    Attributes:
-        pieces: its bytes so far.
-        start: where the unfinished piece begins in the message.
-        type_ids: the ids that interface values in it have named.
-    """
-
-    __slots__ = ("pieces", "start", "type_ids")
-
-    def __init__(self, start: int) -> None:
-        self.pieces: list[bytes] = []
-        self.start = start
-        self.type_ids: set[int] = set()
-
-
 class Cursor:
     """A place in the message that is being read.
 
     Attributes:
         data: the message, without its length.
         position: offset of the next byte.
-        message_number: how many messages of the value came before.
-        recording: the raw value that is being kept, or ``None``.
     """
 
     __slots__ = (
@@ -42,17 +23,13 @@ class Cursor:
         "_elements_left",
         "_levels_left",
         "data",
-        "message_number",
         "position",
-        "recording",
     )
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         self._bytes_left = limits.message_bytes
         self._elements_left = limits.elements
         self._levels_left = limits.depth
-        self.message_number = 0
-        self.recording: Recording | None = None
         self._take(data)
 
     def _take(self, data: bytes) -> None:
@@ -78,17 +55,7 @@ class Cursor:
         Raises:
             GobDecodeError: they are too long together.
         """
-        self.leave_out(len(self.data))
         self._take(data)
-        self.message_number += 1
-        if self.recording is not None:
-            self.recording.start = 0
-
-    def leave_out(self, start: int) -> None:
-        """Keep what lies between ``start`` and here out of the raw value."""
-        if self.recording is not None:
-            self.recording.pieces.append(self.data[self.recording.start : start])
-            self.recording.start = self.position
 
     def count(self, elements: int) -> None:
         """Account for elements that are going to be kept in memory.

@@ -28,7 +28,6 @@ class OwnTypes:
     """The types that one stream of ours has defined, and their ids."""
 
     def __init__(self) -> None:
-        self.table = wiretypes.WireTypes()
         self._ids: dict[Type, int] = {}
 
     def id(self, type_: Type) -> int:
@@ -53,7 +52,6 @@ class OwnTypes:
             return self._define(type_)
         known, messages = _first_definitions(type_)
         self._ids = known._ids.copy()
-        self.table = known.table.copy()
         return messages
 
     def _define(self, type_: Type) -> bytes:
@@ -61,11 +59,8 @@ class OwnTypes:
         self._assign(type_, fresh, set())
         messages = bytearray()
         for new in fresh:
-            id_ = self._ids[new]
-            definition = self._definition(new)
-            self.table.add(id_, definition)
             body = bytearray()
-            wiretypes.write_definition(body, id_, definition)
+            wiretypes.write_definition(body, self._ids[new], self._definition(new))
             messages += uint_bytes(len(body)) + body
         return bytes(messages)
 

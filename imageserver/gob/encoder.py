@@ -13,7 +13,6 @@ from typing import Any
 from imageserver.gob import primitives
 from imageserver.gob.definitions import OwnTypes
 from imageserver.gob.primitives import uint_bytes
-from imageserver.gob.raw import RawValue
 from imageserver.gob.schema import Type, as_type
 from imageserver.gob.writers import write_top_level
 
@@ -70,7 +69,3 @@ class Encoder:
             primitives.write_int(out, self.type_id(type_))
             header = self._interface_headers[name, type_] = bytes(out)
         return header
-
-    def accepts(self, raw: RawValue, type_: Type) -> bool:
-        """Whether ``raw`` means the same in this stream, where a ``type_`` is due."""
-        return raw.fits(self._types.table, self.type_id(type_))

@@ -38,23 +38,16 @@ def interface_reader(
     """
 
     def read_interface(cursor: Cursor) -> Steps:
-        name = _read_name(cursor)
+        name = read_name(cursor)
         if not name:
             return None
-        id_ = yield from _read_type_id(cursor, types, limits)
+        id_ = yield from read_type_id(cursor, types, limits)
         content_type = _content_type(name, type_)
         reader = content_reader(id_, content_type)
-        length = read_uint(cursor)
-        end = cursor.message_number, cursor.position + length
+        read_uint(cursor)  # its length, which is not needed
         value: Any = reader.read(cursor)
         if reader.resumable:
             value = yield from value
-        if cursor.recording is not None:
-            # Everybody ignores the length but for passing over a value with it, as
-            # the receiver of a raw value may do.
-            if (cursor.message_number, cursor.position) != end:
-                raise GobDecodeError("an interface value of another length than said")
-            cursor.recording.type_ids.add(id_)
         if isinstance(content_type, schema.Struct):
             return value
         return InterfaceValue(name, value)
@@ -62,7 +55,8 @@ def interface_reader(
     return Reader(read_interface, resumable=True)
 
 
-def _read_name(cursor: Cursor) -> str:
+def read_name(cursor: Cursor) -> str:
+    """Read the name of an interface value's type; empty: the value is nil."""
     raw_name = read_bytes(cursor)
     if len(raw_name) > _NAME_BYTES:
         raise GobDecodeError("name of an interface's type is too long")
@@ -79,16 +73,14 @@ def _content_type(name: str, type_: Type | None) -> Type | None:
     return content_type
 
 
-def _read_type_id(cursor: Cursor, types: WireTypes, limits: Limits) -> Steps:
-    """Read the id of an interface's type, behind definitions that may cut in."""
+def read_type_id(cursor: Cursor, types: WireTypes, limits: Limits) -> Steps:
+    """Read the id of an interface value's type, behind definitions that may cut in."""
     while True:
         if cursor.exhausted:
             cursor.go_on_with((yield))
-        start = cursor.position
         id_ = read_int(cursor)
         if id_ >= 0:
             return id_
         types.add(-id_, read_definition(cursor, limits))
         if not cursor.exhausted:
             read_uint(cursor)  # length of the next piece, which is not needed
-        cursor.leave_out(start)

@@ -29,7 +29,6 @@ from imageserver.gob.declarations import struct_info
 from imageserver.gob.interfaces import interface_reader
 from imageserver.gob.limits import Limits
 from imageserver.gob.primitives import read_bytes, read_int, read_uint
-from imageserver.gob.raw import raw_reader
 from imageserver.gob.reader import (
     Reader,
     Steps,
@@ -64,11 +63,16 @@ _BASIC: dict[int, tuple[Callable[[Cursor], Any], tuple[type[Type], ...]]] = {
 
 
 class Readers:
-    """The readers of one stream, made when they are first needed."""
+    """The readers of one stream, made when they are first needed.
+
+    Attributes:
+        types: the types of the stream.
+        limits: its limits.
+    """
 
     def __init__(self, types: WireTypes, limits: Limits) -> None:
-        self._types = types
-        self._limits = limits
+        self.types = types
+        self.limits = limits
         self._made: dict[_Key, Reader] = {}
         self._open: set[_Key] = set()
 
@@ -79,7 +83,7 @@ class Readers:
             GobDecodeError: the wire type is unknown or not compatible with ``type_``.
         """
         reader = self.reader(id_, type_)
-        if isinstance(self._types.get(id_), StructType):
+        if isinstance(self.types.get(id_), StructType):
             return reader
         return behind_zero(reader)
 
@@ -96,7 +100,7 @@ class Readers:
         if made is None:
             if key in self._open:  # the type contains itself
                 return self._later(key)
-            if len(self._open) > self._limits.depth:
+            if len(self._open) > self.limits.depth:
                 raise GobDecodeError("types nest too deep")
             self._open.add(key)
             made = self._made[key] = self._make(id_, type_)
@@ -116,13 +120,14 @@ class Readers:
         return Reader(resume_later, resumable=True)
 
     def _make(self, id_: int, type_: Type | None) -> Reader:
-        if isinstance(type_, schema.Raw):
-            return raw_reader(id_, self.reader(id_, SKIP), self._types)
+        if isinstance(type_, schema.Scanned):
+            self.reader(id_, type_.target)  # raises an error if that is something else
+            return nested(type_.make_reader(self))
         if id_ == wiretypes.INTERFACE:
             return self._make_interface(type_)
         if id_ in _BASIC:
             return self._make_basic(id_, type_)
-        definition = self._types.get(id_)
+        definition = self.types.get(id_)
         if definition is None:
             raise GobDecodeError(f"undefined type: {id_}")
         if type_ is SKIP:
@@ -136,15 +141,13 @@ class Readers:
     def _mismatch(self, id_: int, type_: Type | None) -> GobDecodeError:
         return GobDecodeError(
             f"wrong type ({type(type_).__name__})"
-            f" for received {self._types.describe(id_)!r}"
+            f" for received {self.types.describe(id_)!r}"
         )
 
     def _make_interface(self, type_: Type | None) -> Reader:
         if not isinstance(type_, schema.Interface | schema.Skipped | None):
             raise self._mismatch(wiretypes.INTERFACE, type_)
-        return nested(
-            interface_reader(self.top_level, self._types, self._limits, type_)
-        )
+        return nested(interface_reader(self.top_level, self.types, self.limits, type_))
 
     def _make_basic(self, id_: int, type_: Type | None) -> Reader:
         read, accepting = _BASIC[id_]

@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from imageserver.gob.times import Time
+
+if TYPE_CHECKING:
+    from imageserver.gob.reader import Reader
+    from imageserver.gob.readers import Readers
 
 
 @attrs.frozen
@@ -213,15 +217,17 @@ class InterfaceValue:
     value: Any
 
 
-@attrs.frozen
-class Raw(Type):
-    """A value that is kept as its bytes, a :class:`RawValue`, or ``None``.
+@attrs.frozen(eq=False)
+class Scanned(Type):
+    """A value that has a reader of its own, for what would be too many objects.
 
     Attributes:
-        target: the type that the bytes must have when they are encoded.
+        target: the type that it is on the wire.
+        make_reader: from the readers of a stream to the reader.
     """
 
     target: Type
+    make_reader: Callable[[Readers], Reader]
     zero = None
 
 
@@ -253,7 +259,7 @@ def as_type(type_: Type | type) -> Type:
 
 
 def on_wire(type_: Type) -> Type:
-    """The type as it travels: pointers leave no trace, and raw values neither."""
-    while isinstance(type_, Pointer | Raw):
+    """The type as it travels: pointers and ways of reading leave no trace."""
+    while isinstance(type_, Pointer | Scanned):
         type_ = type_.target
     return type_

@@ -150,12 +150,6 @@ class WireTypes:
             raise GobDecodeError("too many types")
         self._definitions[id_] = definition
 
-    def copy(self) -> WireTypes:
-        """A table with the same types, to which others can be added."""
-        table = WireTypes(self._limit)
-        table._definitions = self._definitions.copy()
-        return table
-
     def describe(self, id_: int) -> str:
         """A name for the type ``id_``, for error messages."""
         definition = self._definitions.get(id_)

@@ -11,7 +11,6 @@ from imageserver.errors import GobTypeError
 from imageserver.gob import primitives, schema
 from imageserver.gob.declarations import struct_info
 from imageserver.gob.primitives import write_uint
-from imageserver.gob.raw import RawValue
 from imageserver.gob.schema import InterfaceValue, Type, on_wire
 from imageserver.gob.times import Time
 
@@ -21,9 +20,6 @@ class Stream(Protocol):
 
     def interface_header(self, name: str, type_: Type) -> bytes:
         """Name and type id, which stand in front of each interface value."""
-
-    def accepts(self, raw: RawValue, type_: Type) -> bool:
-        """Whether ``raw`` means the same in this stream, where a ``type_`` is due."""
 
 
 Write: TypeAlias = Callable[[Stream, bytearray, Any], None]
@@ -170,20 +166,15 @@ def _interface_writer(type_: schema.Interface) -> Write:
     return write_interface
 
 
-def _raw_writer(type_: schema.Raw) -> Write:
-    def write_raw(stream: Stream, out: bytearray, value: RawValue) -> None:
-        if not stream.accepts(value, type_.target):
-            raise GobTypeError("the raw value's types differ from those of this stream")
-        out += value.data
-
-    return write_raw
+def _scanned_writer(type_: schema.Scanned) -> Write:
+    return _writer(type_.target)
 
 
 def _omission(type_: Type) -> Callable[[Any], bool]:
     """The test for values that are left out of a struct."""
     if isinstance(type_, schema.Array | schema.ByteArray | schema.Struct):
         return lambda _: False
-    if isinstance(type_, schema.Map | schema.Interface | schema.Raw):
+    if isinstance(type_, schema.Map | schema.Interface | schema.Scanned):
         return lambda value: value is None
     if isinstance(type_, schema.TimeType):
         return lambda value: bool(value == Time.ZERO)
@@ -214,7 +205,7 @@ _WRITER_MAKERS: dict[type[Type], Callable[[Any], Write]] = {
     schema.Pointer: _pointer_writer,
     schema.Struct: _struct_writer,
     schema.Interface: _interface_writer,
-    schema.Raw: _raw_writer,
+    schema.Scanned: _scanned_writer,
 }
 
 

@@ -6,10 +6,9 @@ from collections import Counter
 
 import attrs
 
-from imageserver import gob
 from imageserver.errors import InvalidImage
 from imageserver.model.filter import Matcher
-from imageserver.model.image import Image
+from imageserver.model.image import ScannedImage
 from imageserver.model.tree import TreeSummary, check_tree
 from imageserver.objects.store import ObjectStore
 
@@ -19,17 +18,17 @@ class Admitted:
     """An image that was checked.
 
     Attributes:
-        image: the image, with totals that are right.
+        image: the image.
         summary: what its tree amounts to.
         references: how often it refers to each object, annotations included.
     """
 
-    image: Image
+    image: ScannedImage
     summary: TreeSummary
     references: Counter[bytes]
 
 
-def measure(image: Image) -> Admitted:
+def measure(image: ScannedImage) -> Admitted:
     """Check what an image says of itself.
 
     Raises:
@@ -38,20 +37,21 @@ def measure(image: Image) -> Admitted:
     if image.file_system is None:
         raise InvalidImage("nil file-system")
     summary = check_tree(image.file_system)
-    file_system = gob.evolve(
-        image.file_system,
-        regular_count=summary.regular_count,
-        data_bytes=summary.data_bytes,
-        directory_count=summary.directory_count,
-    )
     references = summary.objects.copy()
     for annotation in (image.release_notes, image.build_log):
         if annotation is not None and annotation.object_hash is not None:
             references[annotation.object_hash] += 1
-    return Admitted(gob.evolve(image, file_system=file_system), summary, references)
+    return Admitted(image, summary, references)
 
 
-def admit(image: Image, objects: ObjectStore) -> Admitted:
+def dismiss(image: ScannedImage | None) -> None:
+    """Give up the table of an image that is of no more use."""
+    if image is not None and image.file_system is not None:
+        if image.file_system.inodes is not None:
+            image.file_system.inodes.clear()
+
+
+def admit(image: ScannedImage, objects: ObjectStore) -> Admitted:
     """Check an image that somebody wants to add.
 
     Raises:

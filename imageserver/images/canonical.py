@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -22,21 +23,25 @@ from imageserver.errors import (
     InvalidImage,
 )
 from imageserver.gob import uint_bytes
-from imageserver.model.image import Image
+from imageserver.images.admission import Admitted
+from imageserver.model.file_system import ScannedFileSystem
+from imageserver.model.image import Image, ScannedImage
 from imageserver.model.image_messages import GetImageResponse
+from imageserver.model.inode_scan import TABLE
 
 CHECKSUM_BYTES = 64
 FILE_LIMITS = gob.Limits(message_bytes=1 << 30)
 _FILE_BYTES = 2 * FILE_LIMITS.message_bytes  # room for definitions and the checksum
 
-_IMAGE = gob.Struct(Image)
 _encoder = gob.Encoder()
-_DEFINITIONS = _encoder.define(Image)
+_DEFINITIONS = _encoder.define(TABLE) + _encoder.define(Image)
 _IMAGE_ID = _encoder.type_id(Image)
 _RESPONSE_DEFINITIONS = _DEFINITIONS + _encoder.define(GetImageResponse)
 _RESPONSE_ID = _encoder.type_id(GetImageResponse)
 _FIRST_FIELD = b"\1"
 _END = b"\0"
+_FIELD_NUMBER = b"\1"  # or another byte
+_EMPTY_FILE_SYSTEM = b"\5\0\0"  # nothing but an empty root, which is never left out
 
 
 def _id_bytes(id_: int) -> bytes:
@@ -54,7 +59,7 @@ class ImageFile:
         file_system_offset: where in the value the file system's field begins.
     """
 
-    pieces: tuple[bytes, ...]
+    pieces: tuple[bytes | bytearray, ...]
     value_offset: int
     value_bytes: int
     file_system_offset: int
@@ -62,7 +67,7 @@ class ImageFile:
     @property
     def checksum(self) -> bytes:
         """What the file ends in."""
-        return self.pieces[-1]
+        return bytes(self.pieces[-1])
 
     @property
     def file_bytes(self) -> int:
@@ -70,30 +75,57 @@ class ImageFile:
         return sum(map(len, self.pieces))
 
 
-def make_image_file(image: Image) -> ImageFile:
-    """The file for an image.
+def make_image_file(admitted: Admitted) -> ImageFile:
+    """The file for an image that was checked; its totals are made right.
 
     Raises:
         InvalidImage: it holds a value that cannot be stored.
     """
-    value, bare = bytearray(), bytearray()
+    metadata = _encode(gob.evolve(admitted.image, file_system=ScannedFileSystem()))
+    del metadata[-len(_EMPTY_FILE_SYSTEM + _END) :]
+    pieces = [bytes(metadata), *_file_system_pieces(admitted), _END]
+    value_bytes = sum(map(len, pieces))
+    type_id = _id_bytes(_IMAGE_ID)
+    head = _DEFINITIONS + uint_bytes(len(type_id) + value_bytes) + type_id
+    digest = hashlib.sha512(head)
+    for piece in pieces:
+        digest.update(piece)
+    return ImageFile(
+        (head, *pieces, digest.digest()),
+        len(head),
+        value_bytes,
+        len(metadata) - len(_FIELD_NUMBER),
+    )
+
+
+def _file_system_pieces(admitted: Admitted) -> Iterator[bytes | bytearray]:
+    """A file system in our encoding, its table as it was scanned."""
+    file_system, summary = admitted.image.file_system, admitted.summary
+    assert file_system is not None  # noqa: S101 - it was measured
+    table = file_system.inodes
+    rest = _encode(
+        ScannedFileSystem(
+            None,
+            summary.regular_count,
+            summary.data_bytes,
+            summary.directory_count,
+            file_system.root,
+        )
+    )
+    if table is not None:
+        yield _FIRST_FIELD
+        yield table.encoded
+        rest[0] -= 1  # the first of these fields follows the table
+    yield rest
+
+
+def _encode(value: ScannedImage | ScannedFileSystem) -> bytearray:
+    encoded = bytearray()
     try:
-        encoder = gob.Encoder()
-        encoder.define(Image)
-        encoder.write_value(value, image, _IMAGE)
-        encoder.write_value(bare, gob.evolve(image, file_system=None), _IMAGE)
+        _encoder.write_value(encoded, value, gob.Struct(type(value)))
     except GobTypeError as error:
         raise InvalidImage(f"malformed image: {error}") from error
-    type_id = _id_bytes(_IMAGE_ID)
-    head = _DEFINITIONS + uint_bytes(len(type_id) + len(value)) + type_id
-    digest = hashlib.sha512(head)
-    digest.update(value)
-    return ImageFile(
-        (head, bytes(value), digest.digest()),
-        len(head),
-        len(value),
-        len(bare) - len(_END),
-    )
+    return encoded
 
 
 @attrs.frozen
@@ -106,7 +138,7 @@ class StoredImage:
         file_bytes: the size of the file.
     """
 
-    image: Image
+    image: ScannedImage
     checksum: bytes
     file_bytes: int
 
@@ -128,7 +160,7 @@ def read_image_file(name: str, path: Path) -> StoredImage:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         data = file.read()
     try:
-        decoded = gob.decode(data, Image, FILE_LIMITS)
+        decoded = gob.decode(data, ScannedImage, FILE_LIMITS)
     except GobDecodeError as error:
         raise CorruptImage(name, str(error)) from error
     trailer = data[decoded.end : decoded.end + CHECKSUM_BYTES]

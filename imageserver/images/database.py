@@ -19,14 +19,14 @@ from imageserver.errors import (
     RequestError,
     StoreError,
 )
-from imageserver.images.admission import admit
+from imageserver.images.admission import admit, dismiss
 from imageserver.images.canonical import make_image_file
 from imageserver.images.directories import place_directory
 from imageserver.images.files import ImageFiles
 from imageserver.images.permissions import check_image_change, check_new_directory
 from imageserver.images.selection import find_latest, select
 from imageserver.index.base import ImageIndex, ImageRecord
-from imageserver.model.image import Image
+from imageserver.model.image import ScannedImage
 from imageserver.model.image_messages import (
     FindLatestImageRequest,
     ListSelectedImagesRequest,
@@ -77,8 +77,8 @@ class ImageDatabase:
         """Where the file of an image is, or a directory."""
         return self.directory / name
 
-    def add(self, name: str, image: Image | None, caller: Caller) -> None:
-        """Take an image in; it is on disk when this returns.
+    def add(self, name: str, image: ScannedImage | None, caller: Caller) -> None:
+        """Take an image in, and use it up; it is on disk when this returns.
 
         An image that has expired already is silently left out.
 
@@ -86,6 +86,12 @@ class ImageDatabase:
             RequestError: the image or the caller is refused.
             StoreError: it cannot be stored.
         """
+        try:
+            self._add(name, image, caller)
+        finally:
+            dismiss(image)
+
+    def _add(self, name: str, image: ScannedImage | None, caller: Caller) -> None:
         check_image_name(name)
         if self.index.image(name) is not None:
             raise ImageExists("image already exists")
@@ -99,7 +105,7 @@ class ImageDatabase:
         check_image_change(self.index, caller, name, None)
         if self.index.owner_group(directory_of(name)) is None:
             raise AccessDenied(f'no metadata for: "{directory_of(name)}"')
-        image_file = make_image_file(admitted.image)
+        image_file = make_image_file(admitted)
         with self._exclusively(name, "already being written"):
             if self.index.image(name) is not None:
                 raise ImageExists(f"image: {name} already exists")

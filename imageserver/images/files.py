@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from imageserver.disk import Disk
 from imageserver.errors import CorruptImage, InvalidImage, RequestError, StoreError
-from imageserver.images.admission import Admitted, measure
+from imageserver.images.admission import Admitted, dismiss, measure
 from imageserver.images.canonical import ImageFile, make_image_file, read_image_file
 from imageserver.images.records import is_file_of, make_record
 from imageserver.index.base import ImageIndex, ImageRecord
@@ -128,7 +128,10 @@ class ImageFiles:
         name, path = record.name, self.path(record.name)
         try:
             if self._is_intact(record):
-                return measure(read_image_file(name, path).image).references
+                image = read_image_file(name, path).image
+                references = measure(image).references
+                dismiss(image)
+                return references
             reason = "its file was changed by somebody else"
         except (CorruptImage, InvalidImage, OSError) as error:
             reason = str(error)
@@ -170,9 +173,10 @@ class ImageFiles:
             self._log.warn("image without checksum: {name}", name=name)
         try:
             admitted = measure(stored.image)
-            image_file = make_image_file(admitted.image)
+            image_file = make_image_file(admitted)
         except InvalidImage as error:
             raise CorruptImage(name, str(error)) from error
         if not stored.is_canonical(image_file):
             self._disk.save(path, image_file.pieces, _MODE)
         self._record(name, admitted, image_file)
+        dismiss(stored.image)

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from imageserver.errors import ConfigError, StoreError
 
-_SCHEMA_VERSION = "1"
+_SCHEMA_VERSION = "2"  # also of canonical image files, whose offsets are kept
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE objects (

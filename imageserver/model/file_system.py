@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from imageserver import gob
 from imageserver.gob import UINT
-from imageserver.model.inode import INODE, DirectoryInode, Inode
+from imageserver.model.inode import DirectoryInode, Inode
+from imageserver.model.inode_scan import SCANNED_TABLE, TABLE
+from imageserver.model.inode_table import InodeTable
 
 
 @gob.struct("FileSystem")
@@ -20,9 +22,18 @@ class FileSystem:
         root: the root directory.
     """
 
-    inodes: dict[int, Inode] | None = gob.field(
-        "InodeTable", gob.Map(UINT, INODE, "InodeTable")
-    )
+    inodes: dict[int, Inode] | None = gob.field("InodeTable", TABLE)
+    regular_count: int = gob.field("NumRegularInodes", UINT)
+    data_bytes: int = gob.field("TotalDataBytes", UINT)
+    directory_count: int = gob.field("DirectoryCount", UINT)
+    root: DirectoryInode = gob.field("DirectoryInode", gob.Struct(DirectoryInode))
+
+
+@gob.struct("FileSystem")
+class ScannedFileSystem:
+    """The same with inodes that were scanned only."""
+
+    inodes: InodeTable | None = gob.field("InodeTable", SCANNED_TABLE)
     regular_count: int = gob.field("NumRegularInodes", UINT)
     data_bytes: int = gob.field("TotalDataBytes", UINT)
     directory_count: int = gob.field("DirectoryCount", UINT)

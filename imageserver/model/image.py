@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imageserver import gob
 from imageserver.gob import STRING, TIME, UINT, Time
-from imageserver.model.file_system import FileSystem
+from imageserver.model.file_system import FileSystem, ScannedFileSystem
 from imageserver.model.filter import Filter
 from imageserver.model.hash import HASH
 from imageserver.model.triggers import Triggers
@@ -32,8 +32,8 @@ MATCH_TAGS = gob.Map(STRING, gob.Slice(STRING), "MatchTags")
 
 
 @gob.struct("Image")
-class Image:
-    """An image.
+class ImageMetadata:
+    """An image without its file system.
 
     The expiration and the file system come last, so that a stored image can be
     served without the one or with another of the other by leaving its bytes alone
@@ -62,8 +62,23 @@ class Image:
     source_image: str = gob.field("SourceImage", STRING)
     tags: dict[str, str] | None = gob.field("Tags", TAGS)
     expires_at: Time = gob.field("ExpiresAt", TIME)
+
+
+@gob.struct("Image")
+class Image(ImageMetadata):
+    """An image."""
+
     file_system: FileSystem | None = gob.field(
         "FileSystem", gob.Pointer(gob.Struct(FileSystem))
+    )
+
+
+@gob.struct("Image")
+class ScannedImage(ImageMetadata):
+    """An image as the server receives it: the inodes are scanned only."""
+
+    file_system: ScannedFileSystem | None = gob.field(
+        "FileSystem", gob.Pointer(gob.Struct(ScannedFileSystem))
     )
 
 

@@ -19,7 +19,13 @@ from imageserver.gob import (
     Time,
 )
 from imageserver.model.hash import HASH
-from imageserver.model.image import MATCH_TAGS, ComputedFile, Directory, Image
+from imageserver.model.image import (
+    MATCH_TAGS,
+    ComputedFile,
+    Directory,
+    Image,
+    ScannedImage,
+)
 from imageserver.model.inode import INODE, Inode
 
 
@@ -29,6 +35,16 @@ class AddImageRequest:
 
     image_name: str = gob.field("ImageName", STRING)
     image: Image | None = gob.field("Image", gob.Pointer(gob.Struct(Image)))
+
+
+@gob.struct("AddImageRequest")
+class AddScannedImageRequest:
+    """The same as the server receives it."""
+
+    image_name: str = gob.field("ImageName", STRING)
+    image: ScannedImage | None = gob.field(
+        "Image", gob.Pointer(gob.Struct(ScannedImage))
+    )
 
 
 @gob.struct("AddImageResponse")

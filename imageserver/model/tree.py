@@ -7,24 +7,21 @@ are no circles), names are names.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import attrs
 
 from imageserver.errors import InvalidImage
-from imageserver.model.file_system import FileSystem
-from imageserver.model.inode import (
-    ComputedRegularInode,
-    DirectoryInode,
-    RegularInode,
-    SymlinkInode,
-)
+from imageserver.gob.patterns import read_number
+from imageserver.model.file_system import FileSystem, ScannedFileSystem
+from imageserver.model.inode_table import Entries, InodeTable
 
 _MAX_DEPTH = 1_000
 _NAME_BYTES = 255
 _PATH_BYTES = 4_095
-_BLOCK_BYTES = 4_096
-_SYMLINK_BYTES = 64
+_FORBIDDEN_NAMES = frozenset((b"", b".", b".."))
+_FORBIDDEN_BYTES = re.compile(rb"[/\0]")
 
 
 @attrs.frozen
@@ -50,41 +47,73 @@ class TreeSummary:
     object_bytes: dict[bytes, int]
 
 
-def check_tree(file_system: FileSystem) -> TreeSummary:
+def check_tree(file_system: FileSystem | ScannedFileSystem) -> TreeSummary:
     """Check a file system and measure it.
 
     Raises:
         InvalidImage: the tree contradicts itself; the text names the path.
     """
-    inodes = file_system.inodes or {}
-    computed: set[int] = set()
-    reached: set[int] = set()
-    open_directories = [(b"", file_system.root, 0)]
+    table = file_system.inodes
+    if not isinstance(table, InodeTable):
+        table = InodeTable.of(table)
+    if table.contradictions:
+        raise InvalidImage(table.contradictions[0])
+    directory_count = _walk(table, Entries.of(file_system.root))
+    return TreeSummary(
+        table.regular_count,
+        table.data_bytes,
+        directory_count,
+        len(table.computed),
+        table.usage_bytes,
+        table.objects,
+        table.object_bytes,
+    )
+
+
+def _walk(table: InodeTable, root: Entries) -> int:
+    """Walk the tree from its root; how many directories it has."""
+    unreached = table.directories.copy()
+    computed: set[bytes] = set()
+    open_directories = [(b"", root, 0)]
     directory_count = 0
     while open_directories:
         path, directory, depth = open_directories.pop()
         directory_count += 1
-        names: set[bytes] = set()
-        for entry in directory.entries:
-            entry_path = path + b"/" + entry.name
-            _check_entry_name(entry.name, entry_path, names)
-            inode = inodes.get(entry.inode_number)
-            if inode is None:
-                raise InvalidImage(
-                    f"no inode {entry.inode_number} for: {show(entry_path)}"
-                )
-            if isinstance(inode, DirectoryInode):
-                if entry.inode_number in reached:
+        _check_entries(path, directory, table.numbers)
+        for name, number in zip(directory.names, directory.numbers, strict=True):
+            if number in table.directories:
+                entries = unreached.pop(number, None)
+                entry_path = path + b"/" + name
+                if entries is None:
                     raise InvalidImage(f"directory reached twice: {show(entry_path)}")
                 if depth >= _MAX_DEPTH:
                     raise InvalidImage(f"directories nest too deep: {show(entry_path)}")
-                reached.add(entry.inode_number)
-                open_directories.append((entry_path, inode, depth + 1))
-            elif isinstance(inode, ComputedRegularInode):
-                if entry.inode_number in computed:
-                    raise InvalidImage(f"duplicate computed inode: {show(entry_path)}")
-                computed.add(entry.inode_number)
-    return _measure(file_system, directory_count)
+                open_directories.append((entry_path, entries, depth + 1))
+            elif number in table.computed:
+                if number in computed:
+                    raise InvalidImage(
+                        f"duplicate computed inode: {show(path + b'/' + name)}"
+                    )
+                computed.add(number)
+    return directory_count
+
+
+def _check_entries(path: bytes, directory: Entries, numbers: set[bytes]) -> None:
+    """Check the entries of one directory all at once; if one is bad, find it."""
+    names = directory.names
+    path_rest = _PATH_BYTES - len(path + b"/")
+    if (
+        len(set(names)) == len(names)
+        and numbers.issuperset(directory.numbers)
+        and _FORBIDDEN_NAMES.isdisjoint(names)
+        and not _FORBIDDEN_BYTES.search(b"".join(names))
+        and max(map(len, names), default=0) <= min(_NAME_BYTES, path_rest)
+    ):
+        return
+    seen: set[bytes] = set()
+    for name, number in zip(names, directory.numbers, strict=True):
+        _check_entry(path + b"/" + name, name, number, seen, numbers)
+        seen.add(name)
 
 
 def show(path: bytes) -> str:
@@ -95,45 +124,16 @@ def show(path: bytes) -> str:
     )
 
 
-def _check_entry_name(name: bytes, path: bytes, names: set[bytes]) -> None:
-    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+def _check_entry(
+    path: bytes, name: bytes, number: bytes, seen: set[bytes], numbers: set[bytes]
+) -> None:
+    if name in _FORBIDDEN_NAMES or _FORBIDDEN_BYTES.search(name):
         raise InvalidImage(f"malformed entry name: {show(path)}")
     if len(name) > _NAME_BYTES:
         raise InvalidImage(f"entry name too long: {show(path)}")
     if len(path) > _PATH_BYTES:
         raise InvalidImage(f"path too long: {show(path[:_NAME_BYTES])}...")
-    if name in names:
+    if name in seen:
         raise InvalidImage(f"duplicate entry: {show(path)}")
-    names.add(name)
-
-
-def _measure(file_system: FileSystem, directory_count: int) -> TreeSummary:
-    regular_count = data_bytes = computed_count = usage_bytes = 0
-    objects: Counter[bytes] = Counter()
-    object_bytes: dict[bytes, int] = {}
-    for number, inode in (file_system.inodes or {}).items():
-        if isinstance(inode, RegularInode):
-            regular_count += 1
-            data_bytes += inode.size
-            usage_bytes += -(-inode.size // _BLOCK_BYTES) * _BLOCK_BYTES
-            if inode.size > 0:
-                objects[inode.hash_] += 1
-                if object_bytes.setdefault(inode.hash_, inode.size) != inode.size:
-                    raise InvalidImage(f"two sizes for the object of inode {number}")
-        elif isinstance(inode, DirectoryInode):
-            usage_bytes += _BLOCK_BYTES
-        elif isinstance(inode, SymlinkInode):
-            usage_bytes += _SYMLINK_BYTES
-        elif isinstance(inode, ComputedRegularInode):
-            computed_count += 1
-        elif inode is None:
-            raise InvalidImage(f"inode {number} is nil")
-    return TreeSummary(
-        regular_count,
-        data_bytes,
-        directory_count,
-        computed_count,
-        usage_bytes,
-        objects,
-        object_bytes,
-    )
+    if number not in numbers:
+        raise InvalidImage(f"no inode {read_number(number)} for: {show(path)}")

@@ -19,8 +19,8 @@ from imageserver.images.database import ImageDatabase
 from imageserver.index.base import ImageRecord
 from imageserver.model.image import Directory, DirectoryMetadata
 from imageserver.model.image_messages import (
-    AddImageRequest,
     AddImageResponse,
+    AddScannedImageRequest,
     CheckDirectoryRequest,
     CheckDirectoryResponse,
     CheckImageRequest,
@@ -83,7 +83,9 @@ class ImageService:
             )
 
         return [
-            powerful("AddImage", AddImageRequest, self.add_image, limits=_IMAGES),
+            powerful(
+                "AddImage", AddScannedImageRequest, self.add_image, limits=_IMAGES
+            ),
             powerful("MakeDirectory", MakeDirectoryRequest, self.make_directory),
             powerful("DeleteImage", DeleteImageRequest, self.delete_image, public=True),
             readable(
@@ -104,7 +106,7 @@ class ImageService:
         ]
 
     async def add_image(
-        self, caller: Caller, request: AddImageRequest
+        self, caller: Caller, request: AddScannedImageRequest
     ) -> AddImageResponse:
         """Add an image, made by the caller, now."""
         image = request.image

@@ -9,6 +9,7 @@ from contextlib import closing
 import attrs
 import pytest
 
+from imageserver import gob
 from imageserver.disk import Disk
 from imageserver.images.admission import measure
 from imageserver.images.canonical import read_image_file
@@ -16,8 +17,15 @@ from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
+from imageserver.model.image import Image
 from imageserver.objects.store import ObjectStore
-from imageserver.testing import POWERFUL, FaultyDisk, faulty, make_image
+from imageserver.testing import (
+    POWERFUL,
+    FaultyDisk,
+    faulty,
+    make_image,
+    scanned,
+)
 
 A, B = b"first object", b"second"
 NOW_NS = 1_700_000_000_000_000_000
@@ -52,9 +60,13 @@ class Opened:
         """Give a directory to a group, as far as the index knows."""
         self.index.add_directory(directory, group)
 
+    def add(self, name, image, caller):
+        """Add an image, as the server receives it."""
+        self.images.add(name, image and scanned(image), caller)
+
     def stored(self, name):
         """The image in a file."""
-        return read_image_file(name, self.root / name).image
+        return gob.decode((self.root / name).read_bytes(), Image).value
 
     def counts(self):
         """The references to objects, as the index has them."""
@@ -70,7 +82,8 @@ class Opened:
         """The references to objects, counted in all images."""
         total = Counter()
         for name in self.index.image_names():
-            total += measure(self.stored(name)).references
+            image = read_image_file(name, self.root / name).image
+            total += measure(image).references
         return dict(total)
 
     def files(self):
@@ -136,7 +149,7 @@ def owned(open_stores):
         owner_users=("bob", ""),
         owner_groups=("admins",),
     )
-    stores.images.add("dir/x", image, POWERFUL)
+    stores.add("dir/x", image, POWERFUL)
     return stores
 
 
@@ -146,7 +159,7 @@ def filled(open_stores):
     stores = open_stores()
     stores.put_objects(A, B)
     stores.images.make_directory("dir/sub", True, POWERFUL)
-    stores.images.add("dir/x", make_image({"a": A}), POWERFUL)
-    stores.images.add("dir/sub/y", make_image({"a": A, "b": B}), POWERFUL)
+    stores.add("dir/x", make_image({"a": A}), POWERFUL)
+    stores.add("dir/sub/y", make_image({"a": A, "b": B}), POWERFUL)
     stores.index.close()
     return stores

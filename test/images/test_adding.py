@@ -38,7 +38,7 @@ def stores(open_stores):
 
 def add(stores, name="dir/x", image=None, caller=POWERFUL):
     """Add an image."""
-    stores.images.add(name, image or make_image(FILES), caller)
+    stores.add(name, image or make_image(FILES), caller)
 
 
 def test_file(stores) -> None:

@@ -25,7 +25,7 @@ from imageserver.model.inode import (
     RegularInode,
 )
 from imageserver.model.triggers import Trigger, Triggers
-from imageserver.testing import POWERFUL, make_image
+from imageserver.testing import POWERFUL, make_image, scanned
 
 A, B, LOG = b"first object", b"second", b"a build log"
 FILES = {"etc/a": A, "etc/again": A, "b": B, "empty": b"", "link@": b"etc/a"}
@@ -43,13 +43,13 @@ def stores(open_stores):
 
 def add(stores, name="dir/x", image=None, caller=POWERFUL):
     """Add an image."""
-    stores.images.add(name, image or make_image(FILES), caller)
+    stores.add(name, image or make_image(FILES), caller)
 
 
 def test_nothing(stores) -> None:
     """An image must be there, and have a file system."""
     with pytest.raises(InvalidImage, match=r"^nil image$"):
-        stores.images.add("dir/x", None, POWERFUL)
+        stores.add("dir/x", None, POWERFUL)
     with pytest.raises(InvalidImage, match=r"^nil file-system$"):
         add(stores, image=Image())
 
@@ -120,7 +120,7 @@ COMPUTED = ComputedRegularInode(source="x:1")
         ),
         (
             tree({2: REGULAR, 3: gob.evolve(REGULAR, size=1)}, a=2, b=3),
-            "two sizes for the object",
+            "two sizes for object",
         ),
     ],
 )
@@ -206,9 +206,9 @@ def test_far_times(stores, open_stores, unix_s) -> None:
 
 def test_impossible_time(stores) -> None:
     """A time that cannot be written is a fault of the image."""
-    image = make_image(FILES, created_on=Time(0, 0, -60))
+    image = gob.evolve(scanned(make_image(FILES)), created_on=Time(0, 0, -60))
     with pytest.raises(InvalidImage, match="zone offset"):
-        add(stores, image=image)
+        stores.images.add("dir/x", image, POWERFUL)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_delete_replaced(stores, monkeypatch) -> None:
         stores.index.remove_image(name, {hash_of(A): 1})
         (stores.root / name).unlink()
         monkeypatch.setattr(stores.index, "image", get)
-        stores.images.add(name, make_image({"a": A, "b": B}), POWERFUL)
+        stores.add(name, make_image({"a": A, "b": B}), POWERFUL)
         return record
 
     monkeypatch.setattr(stores.index, "image", change)
@@ -141,7 +141,7 @@ def test_expire(stores) -> None:
     """Expired images go without a trace; their names can be used again."""
     for name, unix_s in (("soon", NOW_S + 10), ("later", NOW_S + 20)):
         image = make_image({"a": A, "b": B}, expires_at=Time(unix_s))
-        stores.images.add(f"dir/{name}", image, POWERFUL)
+        stores.add(f"dir/{name}", image, POWERFUL)
     assert stores.images.expire() == []
     stores.now_ns = (NOW_S + 10) * 10**9
     assert stores.images.expire() == ["dir/soon"]
@@ -149,14 +149,14 @@ def test_expire(stores) -> None:
     assert sorted(stores.index.image_names()) == ["dir/later", "dir/x"]
     assert stores.files() == {"dir", "dir/x", "dir/later"}
     assert stores.counts() == stores.recount()
-    stores.images.add("dir/soon", make_image({}), POWERFUL)
+    stores.add("dir/soon", make_image({}), POWERFUL)
 
 
 def test_expire_one_cannot(stores, monkeypatch) -> None:
     """An image that cannot be removed does not keep others, and stays whole."""
     for name in "abc":
         image = make_image({"a": A}, expires_at=Time(NOW_S + 10))
-        stores.images.add(name, image, POWERFUL)
+        stores.add(name, image, POWERFUL)
     remove = stores.images.disk.remove
 
     def fail(path):
@@ -184,7 +184,7 @@ def test_no_paths_leak(stores, monkeypatch, number) -> None:
         monkeypatch.setattr(stores.images.disk, method, fail)
     text = os.strerror(number)
     with pytest.raises(StoreError, match=f"^cannot store image: dir/y: {text}$"):
-        stores.images.add("dir/y", make_image({}), POWERFUL)
+        stores.add("dir/y", make_image({}), POWERFUL)
     with pytest.raises(StoreError, match=f"^cannot make directory: dir/y: {text}$"):
         stores.images.make_directory("dir/y", False, POWERFUL)
     with pytest.raises(StoreError, match=f"^cannot delete image: dir/x: {text}$"):

@@ -26,7 +26,7 @@ EXPIRED_NS = 1_700_000_100_000_000_000
 
 def add(stores):
     """Add an image."""
-    stores.images.add("dir/new", make_image({"a": A, "b": B}), POWERFUL)
+    stores.add("dir/new", make_image({"a": A, "b": B}), POWERFUL)
 
 
 def delete(stores):
@@ -74,9 +74,9 @@ def prepared(open_stores, tmp_path):
     write_metadata(Disk(), stores.root / "dir", DirectoryMetadata("staff"))
     stores.index.add_directory("dir", "staff")
     image = make_image({"a": A, "again": A})
-    stores.images.add("dir/old", image, POWERFUL)
+    stores.add("dir/old", image, POWERFUL)
     image = make_image({"b": B}, expires_at=Time(1_700_000_050))
-    stores.images.add("dir/expiring", image, POWERFUL)
+    stores.add("dir/expiring", image, POWERFUL)
     stores.index.close()
     shutil.copytree(tmp_path / "images", tmp_path / "saved")
 

@@ -36,8 +36,8 @@ def fill(stores):
         ]
     ):
         image = make_image({}, created_on=Time(NOW_S + age), **attributes)
-        stores.images.add(name, image, POWERFUL)
-    stores.images.add("f/undated", make_image({}, created_on=Time()), POWERFUL)
+        stores.add(name, image, POWERFUL)
+    stores.add("f/undated", make_image({}, created_on=Time()), POWERFUL)
 
 
 @pytest.mark.parametrize(

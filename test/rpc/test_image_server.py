@@ -16,7 +16,7 @@ from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
 from imageserver.model.image_messages import (
-    AddImageRequest,
+    AddScannedImageRequest,
     GetImageRequest,
     GetImageResponse,
 )
@@ -24,7 +24,7 @@ from imageserver.model.inode import DirectoryInode
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService, SplicedImage
 from imageserver.srpc.access import ANONYMOUS, Caller
-from imageserver.testing import POWERFUL, InlineWorker
+from imageserver.testing import POWERFUL, InlineWorker, scanned
 
 SECOND = 1_000_000_000
 
@@ -60,8 +60,11 @@ class Waiting(SynchronousTestCase):
 
     def add(self) -> None:
         """Somebody adds it."""
-        image = Image(file_system=FileSystem(root=DirectoryInode(mode=0o40755)))
-        adding = self.service.add_image(POWERFUL, AddImageRequest("name", image))
+        image = scanned(
+            Image(file_system=FileSystem(root=DirectoryInode(mode=0o40755)))
+        )
+        request = AddScannedImageRequest("name", image)
+        adding = self.service.add_image(POWERFUL, request)
         self.successResultOf(Deferred.fromCoroutine(adding))
 
     def assert_nothing_left(self) -> None:

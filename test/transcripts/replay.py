@@ -37,7 +37,7 @@ from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.tls import ServerTLS
-from imageserver.testing import InlineWorker
+from imageserver.testing import InlineWorker, scanned
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
 
@@ -209,7 +209,7 @@ class Server:
             expires_at_ns = now_ns + lifetime_s * _NANOSECONDS
             expires_at = gob.Time.from_nanoseconds(expires_at_ns)
             image = gob.evolve(image, expires_at=expires_at)
-        self._database.add(name, image, _ROOT)
+        self._database.add(name, scanned(image), _ROOT)
 
 
 def build_state(server: Server, *parts: str) -> None:
