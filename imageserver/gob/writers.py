@@ -178,6 +178,8 @@ def _omission(type_: Type) -> Callable[[Any], bool]:
         return lambda value: value is None
     if isinstance(type_, schema.TimeType):
         return lambda value: bool(value == Time.ZERO)
+    if isinstance(type_, schema.Pointer) and isinstance(type_.target, schema.TimeType):
+        return lambda value: value is None
     if isinstance(type_, schema.Pointer):
         target_omitted = _omission(type_.target)
         return lambda value: value is None or target_omitted(value)

@@ -31,7 +31,7 @@ TAGS = gob.Map(STRING, STRING, "Tags")
 MATCH_TAGS = gob.Map(STRING, gob.Slice(STRING), "MatchTags")
 
 
-@gob.struct("Image")
+@gob.struct("ImageMetadata")
 class ImageMetadata:
     """An image without its file system.
 

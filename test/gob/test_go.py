@@ -1,0 +1,209 @@
+"""Our codec and Go's own understand each other, both ways."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from gob import go_types
+from gob.test_messages import MODULES
+from gob.test_properties import PROFILE, values_of, without_nil
+from golang.gobpeer import GobPeer, GoError
+from golang.toolchain import build, check
+from hypothesis import given, settings
+
+from imageserver import gob
+from imageserver.errors import GobDecodeError
+from imageserver.gob import Time
+from imageserver.model.file_system import FileSystem
+from imageserver.model.inode import INODES
+
+SEEDS = range(60)
+LIMITS = gob.Limits(depth=1000)
+
+
+def is_message(value: object) -> bool:
+    """Whether it is a class that travels as it is declared."""
+    return isinstance(value, type) and hasattr(value, "__gob__")
+
+
+def message_types() -> dict[str, gob.Type]:
+    """All messages, and what they are made of, by the names of their Go types."""
+    classes = [
+        value
+        for module in MODULES
+        for value in vars(module).values()
+        if is_message(value) and "Scanned" not in value.__name__
+    ]
+    classes += [FileSystem, *INODES.by_class]
+    names = {gob.struct_info(cls).name: gob.Struct(cls) for cls in classes}
+    del names["ImageMetadata"]
+    return {name[0].upper() + name[1:]: type_ for name, type_ in names.items()}
+
+
+def basic_types() -> dict[str, gob.Type]:
+    """Every kind of value, by the names of their Go types."""
+    types = {
+        name.replace("interface {}", "interface"): type_
+        for name, type_ in go_types.TYPES.items()
+    }
+    for name in ("main.NamedStr", "main.NamedBytes", "main.StrMap", "time.Duration"):
+        del types[name]
+    del types["[]*main.Point"], types["[]uint64"]
+    del types["struct { S main.Inner; T time.Time; N int }"]
+    del types["float32"]  # we have no numbers that Go would not round
+    types["Unnamed"] = gob.Struct(go_types.Unnamed)
+    types["HashHolder"] = types.pop("main.hashHolder")
+    types["Wrap"] = gob.Struct(go_types.Wrap)
+    return {name.removeprefix("main."): type_ for name, type_ in types.items()}
+
+
+TYPES = message_types() | basic_types()
+
+
+@pytest.fixture(scope="session")
+def go_cache(request):
+    """A folder for what Go compiles."""
+    return request.config.cache.mkdir("go")
+
+
+@pytest.fixture(scope="session")
+def peer(go_cache):
+    """A running Go program."""
+    running = GobPeer(build(go_cache, "gobpeer"))
+    yield running
+    running.close()
+
+
+def send(value: Any, type_: gob.Type) -> bytes:
+    """A stream of ours."""
+    return gob.Encoder().encode(value, type_)
+
+
+def receive(data: bytes, type_: gob.Type | None) -> Any:
+    """The value of a stream of Go's, all of it."""
+    decoded = gob.decode(data, type_, LIMITS)
+    assert decoded.end == len(data)
+    return decoded.value
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_zero(peer, name) -> None:
+    """Go understands a zero value, and sends it back."""
+    zero = TYPES[name].zero
+    zero = without_nil(zero, TYPES[name])
+    assert receive(peer.echo(name, send(zero, TYPES[name])), TYPES[name]) == zero
+    peer.check_same(name, 0, send(zero, TYPES[name]))
+    assert receive(peer.make(name, 0), TYPES[name]) == zero
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_from_go(peer, name) -> None:
+    """What Go sends is received, and Go understands it when it is sent back."""
+    for seed in SEEDS:
+        sent = peer.make(name, seed)
+        value = receive(sent, TYPES[name])
+        peer.check_same(name, seed, send(value, TYPES[name]))
+        receive(sent, None)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_to_go(peer, name) -> None:
+    """Go understands any value of ours, and sends it back."""
+
+    @settings(PROFILE, max_examples=25)
+    @given(values_of(TYPES[name]))
+    def check_value(value) -> None:
+        value = without_nil(value, TYPES[name])
+        if name == "Outer":
+            value = gob.evolve(value, f32=-0.5)  # Go rounds
+        sent = send(value, TYPES[name])
+        assert receive(peer.echo(name, sent), TYPES[name]) == value
+
+    check_value()
+
+
+def test_program(go_cache) -> None:
+    """The Go program is as Go programs should be."""
+    check(go_cache, "gobpeer")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("int8", (-128, 127)),
+        ("int64", (-(1 << 63), (1 << 63) - 1)),
+        ("uint8", (255,)),
+        ("uint64", ((1 << 64) - 1,)),
+        ("float64", (float("inf"), -0.0, 5e-324, 1.7976931348623157e308)),
+        ("complex128", (complex(-0.0, float("-inf")),)),
+    ],
+)
+def test_bounds(peer, name, values) -> None:
+    """The largest and the smallest numbers."""
+    for value in values:
+        received = receive(peer.echo(name, send(value, TYPES[name])), TYPES[name])
+        assert repr(received) == repr(value)
+
+
+def test_not_a_number(peer) -> None:
+    """What is not a number stays so."""
+    received = receive(peer.echo("float64", send(float("nan"), gob.FLOAT)), gob.FLOAT)
+    assert math.isnan(received)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        Time(),
+        Time(0),
+        Time(5, 999_999_999, 3600),
+        Time(5, 1, -60 * 60 * 12),
+        Time(-2_000_000_000, 0, -28_378),
+        Time(1 << 40, 5, 0),
+        Time(-62_135_596_800, 0, 7200),
+        Time(1_700_000_000, 0, 59),
+    ],
+)
+def test_times(peer, time) -> None:
+    """Instants in zones of every kind."""
+    received = receive(peer.echo("time.Time", send(time, gob.TIME)), gob.TIME)
+    assert received.instant == time.instant
+    assert (received.offset_s or 0) == (time.offset_s or 0)
+
+
+def test_bytes_in_strings(peer) -> None:
+    """Strings need not be UTF-8."""
+    text = b"a\xff\xfe\0b".decode("utf-8", "surrogateescape")
+    assert receive(peer.echo("string", send(text, gob.STRING)), gob.STRING) == text
+
+
+@pytest.mark.parametrize("depth", [1, 10, 60])
+def test_deep(peer, depth) -> None:
+    """Values nest to the limit and beyond it, interfaces in interfaces, too."""
+    rec, wrap = go_types.Rec(1), go_types.Wrap("x", None, 1)
+    for number in range(depth):
+        rec = go_types.Rec(number, rec, (go_types.Rec(5),))
+        wrap = go_types.Wrap("y", wrap, number)
+    for name, value in (("Rec", rec), ("Wrap", wrap)):
+        assert receive(peer.echo(name, send(value, TYPES[name])), TYPES[name]) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("int8", send(128, gob.INT)),
+        ("uint8", send(256, gob.UINT)),
+        ("int", send(1, gob.UINT)),
+        ("CheckImageRequest", send(go_types.Point(1, 2), gob.Struct(go_types.Point))),
+        ("string", b"\3\x0c\0\5"),
+        ("string", b""),
+    ],
+)
+def test_refused_by_both(peer, name, data) -> None:
+    """What we refuse Go refuses, too."""
+    with pytest.raises(GoError):
+        peer.echo(name, data)
+    with pytest.raises(GobDecodeError):
+        receive(data, TYPES[name])

@@ -1,0 +1,3 @@
+module imageserver.test/gobpeer
+
+go 1.21

