@@ -6,13 +6,14 @@ TREE ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit clean
+.PHONY: help demo test check unit bench-gob clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
 	@echo "make test    everything that CI runs"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
+	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -40,6 +41,9 @@ test: check
 
 unit: $(READY)
 	$(BIN)/python -m pytest -q -m "not system"
+
+bench-gob: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.gob
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -119,19 +119,21 @@ def _pointer_writer(type_: schema.Pointer) -> Write:
 
 
 def _struct_writer(type_: schema.Struct) -> Write:
-    steps: tuple[tuple[str, Callable[[Any], bool], Write], ...] | None = None
+    steps: list[tuple[str, Callable[[Any], bool] | None, Write]] = []
+    known = False
 
     def write_struct(stream: Stream, out: bytearray, value: Any) -> None:
-        nonlocal steps
-        if steps is None:  # not earlier: a type may contain itself
-            steps = tuple(
+        nonlocal known
+        if not known:  # not earlier: a type may contain itself
+            steps[:] = [
                 (field.attribute, _omission(field.type), _writer(field.type))
                 for field in struct_info(type_.cls).fields
-            )
+            ]
+            known = True
         delta = 1
         for attribute, omitted, write_field in steps:
             item = getattr(value, attribute)
-            if omitted(item):
+            if omitted(item) if omitted else not item:
                 delta += 1
                 continue
             write_uint(out, delta)
@@ -170,8 +172,8 @@ def _scanned_writer(type_: schema.Scanned) -> Write:
     return _writer(type_.target)
 
 
-def _omission(type_: Type) -> Callable[[Any], bool]:
-    """The test for values that are left out of a struct."""
+def _omission(type_: Type) -> Callable[[Any], bool] | None:
+    """The test for values that are left out of a struct; ``None``: false ones are."""
     if isinstance(type_, schema.Array | schema.ByteArray | schema.Struct):
         return lambda _: False
     if isinstance(type_, schema.Map | schema.Interface | schema.Scanned):
@@ -182,8 +184,9 @@ def _omission(type_: Type) -> Callable[[Any], bool]:
         return lambda value: value is None
     if isinstance(type_, schema.Pointer):
         target_omitted = _omission(type_.target)
-        return lambda value: value is None or target_omitted(value)
-    return lambda value: not value
+        if target_omitted is not None:
+            return lambda value: value is None or target_omitted(value)
+    return None
 
 
 _SIMPLE_WRITERS: dict[type[Type], Write] = {
