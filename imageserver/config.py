@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from imageserver.errors import ConfigError
+from imageserver.errors import CertificateError, ConfigError
 from imageserver.flags import (
     BOOL,
     DURATION,
@@ -19,6 +19,7 @@ from imageserver.flags import (
     FlagSet,
     UsageError,
 )
+from imageserver.srpc.credential_files import CredentialFiles, exists
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 
@@ -36,6 +37,27 @@ FLAGS = FlagSet(
             _TLS,
         ),
         Flag(
+            "identityCAfile",
+            STRING,
+            "/etc/ssl/IdentityCA.pem",
+            "CA certificates trusted for identity only; may be missing",
+            _TLS,
+        ),
+        Flag(
+            "CRLfile",
+            STRING,
+            "",
+            "revocation lists of the CAs; empty: none",
+            _TLS,
+        ),
+        Flag(
+            "CRLstrict",
+            BOOL,
+            False,
+            "refuse certificates whose CA has no current revocation list",
+            _TLS,
+        ),
+        Flag(
             "certFile",
             STRING,
             "/etc/ssl/imageserver/cert.pem",
@@ -43,6 +65,13 @@ FLAGS = FlagSet(
             _TLS,
         ),
         Flag("keyFile", STRING, "/etc/ssl/imageserver/key.pem", "its key", _TLS),
+        Flag(
+            "generateMissingWebcert",
+            BOOL,
+            False,
+            "if there is no certificate, make one up",
+            _TLS,
+        ),
         Flag(
             "srpcDefaultTlsHandshakeTimeout",
             DURATION,
@@ -122,8 +151,12 @@ class Settings:
     port_num: int
     listen_address: str
     ca_file: str
+    identity_ca_file: str
+    crl_file: str
+    crl_strict: bool
     cert_file: str
     key_file: str
+    generate_missing_webcert: bool
     srpc_default_tls_handshake_timeout: int
     srpc_default_keep_alive_period: int
     permit_insecure_mode: bool
@@ -139,9 +172,35 @@ class Settings:
 
     @property
     def is_insecure(self) -> bool:
-        """Whether the server is to run without authentication."""
+        """Whether the server is to run without authentication.
+
+        Raises:
+            CertificateError: it cannot be told whether there is a CA file.
+        """
         return self.permit_insecure_mode and not (
-            self.ca_file and Path(self.ca_file).exists()
+            self.ca_file and exists(Path(self.ca_file))
+        )
+
+    @property
+    def credential_files(self) -> CredentialFiles:
+        """Where certificates and keys are.
+
+        Raises:
+            CertificateError: there is no CA file, and there has to be one.
+        """
+        insecure = self.is_insecure
+        if not insecure and not (self.ca_file and exists(Path(self.ca_file))):
+            raise CertificateError(
+                f"missing CA: {self.ca_file or 'no -CAfile'} (see -permitInsecureMode)"
+            )
+        return CredentialFiles(
+            Path(self.cert_file),
+            Path(self.key_file),
+            None if insecure else Path(self.ca_file),
+            Path(self.identity_ca_file) if self.identity_ca_file else None,
+            Path(self.crl_file) if self.crl_file else None,
+            self.crl_strict,
+            self.generate_missing_webcert,
         )
 
 
@@ -177,6 +236,8 @@ def check(settings: Settings, user_id: int) -> None:
         )
     if user_id != 0 and settings.username:
         raise ConfigError("only root can become another user: leave -username out")
+    if settings.crl_strict and not settings.crl_file:
+        raise ConfigError("-CRLstrict needs -CRLfile")
     for flag, directory in (
         ("imageDir", settings.image_dir),
         ("objectDir", settings.object_dir),

@@ -25,6 +25,7 @@
     |  |- CorruptObject
     |  '- CorruptImage
     |- CertificateError             a certificate that cannot be used
+    |  '- KeyMismatch               a certificate and a key that are not a pair
     '- ConfigError                  the command line or a file it names is wrong
 
 Errors are translated at the edges, once per edge: an SRPC error line, an HTTP
@@ -156,6 +157,10 @@ class CorruptImage(StoreError):
 
 class CertificateError(ImageServerError):
     """A certificate, key or CA file that cannot be used."""
+
+
+class KeyMismatch(CertificateError):
+    """A certificate and a key that do not belong together."""
 
 
 class ConfigError(ImageServerError):

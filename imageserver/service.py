@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
-from imageserver.errors import CertificateError, ConfigError
+from imageserver.errors import ConfigError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
@@ -33,10 +33,11 @@ from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.channel import Deadlines
+from imageserver.srpc.credential_files import Credentials
+from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.server import CallServer
-from imageserver.srpc.tls import KeyPair, ServerTLS, load_certificates
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
 from imageserver.worker import PoolWorker
@@ -56,6 +57,7 @@ class ImageServer(MultiService):
 
     Attributes:
         port: what the server listens on, once it does.
+        credentials: our certificate, and whom we trust.
     """
 
     _log = Logger()
@@ -91,6 +93,11 @@ class ImageServer(MultiService):
         # Anybody may ask for pages: they must not keep calls waiting.
         self._pages = self._add_pool("pages", _PAGES_THREADS)
         self._make_stores()
+        self.credentials = CredentialWatch(
+            reactor, self._metadata, settings.credential_files, self._use
+        )
+        self.credentials.setServiceParent(self)
+        self._insecure = self.credentials.current.server_tls is None
         self._server = self._make_server()
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
@@ -132,7 +139,7 @@ class ImageServer(MultiService):
             ]
         )
         policy = Policy(
-            insecure=settings.is_insecure,
+            insecure=self._insecure,
             trusted_users=frozenset(settings.srpc_trusted_users),
             trusted_groups=frozenset(settings.srpc_trusted_groups),
         )
@@ -144,10 +151,14 @@ class ImageServer(MultiService):
             self._reactor,
             methods,
             policy,
-            None if settings.is_insecure else _make_tls(settings),
+            self.credentials.current.server_tls,
             self._cpu,
             deadlines,
         )
+
+    def _use(self, credentials: Credentials) -> None:
+        """Secure new connections with these."""
+        self._server.tls = credentials.server_tls
 
     def privilegedStartService(self) -> None:
         """Bind the port, before anything slow is done.
@@ -164,6 +175,7 @@ class ImageServer(MultiService):
             self._loading.progress,
             self._pages,
             time.time,
+            self.credentials,
         )
         site = make_site(Pages(status, self._pages))
         self.port = self._listen(FrontDoorFactory(self._server, site))
@@ -196,7 +208,7 @@ class ImageServer(MultiService):
         settings = self._settings
         for directory in sorted({settings.image_dir, settings.object_dir}):
             self._locks.append(lock_directory(Path(directory)))
-        if self._settings.is_insecure:
+        if self._insecure:
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
             )
@@ -256,14 +268,3 @@ class ImageServer(MultiService):
             await self._metadata.run(self._database.expire)
         except Exception:  # or there would be no next time
             self._log.failure("cannot remove expired images")
-
-
-def _make_tls(settings: Settings) -> ServerTLS:
-    if not settings.ca_file or not Path(settings.ca_file).exists():
-        raise CertificateError(
-            f"missing CA: {settings.ca_file or 'no -CAfile'} (see -permitInsecureMode)"
-        )
-    return ServerTLS(
-        KeyPair.load(Path(settings.cert_file), Path(settings.key_file)),
-        load_certificates(Path(settings.ca_file)),
-    )

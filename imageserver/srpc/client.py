@@ -206,7 +206,7 @@ async def connect(
         await _dial(reactor, host, port, dialler)
         await _shake_hands(channel, TLS_PATH if tls else UNSECURED_PATH)
         if tls is not None:
-            channel = await _secure(channel, dialler, tls)
+            channel = await _secure(channel, dialler, tls, host)
     except (ConnectionFailed, ProtocolError, CertificateError) as error:
         dialler.abort()
         raise ConnectionFailed(f"{host}:{port}: {error}") from error
@@ -242,11 +242,14 @@ async def _shake_hands(channel: Channel, path: bytes) -> None:
         raise RemoteProtocolError("headers behind the acceptance")
 
 
-async def _secure(channel: Channel, dialler: _Dialler, tls: ClientTLS) -> Channel:
+async def _secure(
+    channel: Channel, dialler: _Dialler, tls: ClientTLS, host: str
+) -> Channel:
     """Go on inside TLS, on a channel of its own."""
     transport = dialler.transport
     channel.release_writing()
     secured = Channel(channel.clock, channel.deadlines)
-    dialler.inner = wrap(secured, tls, transport)
+    protocol = dialler.inner = wrap(secured, tls, transport)
     await secured.handshake()
+    tls.check_host(protocol, host)
     return secured

@@ -7,6 +7,8 @@ connection: replacing a context takes effect without touching what is open.
 from __future__ import annotations
 
 import datetime
+import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +18,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from OpenSSL import SSL, crypto
+from service_identity import CertificateError as ServiceIdentityCertificateError
+from service_identity import VerificationError
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -25,9 +30,10 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from imageserver.errors import CertificateError
+from imageserver.errors import CertificateError, KeyMismatch
 from imageserver.srpc.access import Identity
-from imageserver.srpc.certificate import identity_of
+from imageserver.srpc.certificate_choice import ask_for_context
+from imageserver.srpc.trust import Trust, make_store
 
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey
@@ -42,7 +48,7 @@ _log = Logger()
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class KeyPair:
     """A certificate with what follows it up the chain, and its key.
 
@@ -59,25 +65,31 @@ class KeyPair:
         """Read PEM files.
 
         Raises:
-            CertificateError: a file is missing or not what it should be, or the two
-                do not belong together.
+            CertificateError: a file is missing or not what it should be.
+            KeyMismatch: the two do not belong together.
         """
         certificates = load_certificates(certificate_path)
         if not certificates:
             raise CertificateError(f"missing certificate: {certificate_path}")
         try:
-            key = serialization.load_pem_private_key(_read(key_path), None)
+            key = serialization.load_pem_private_key(read_file(key_path), None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CertificateError(f"unable to load key: {key_path}") from error
         if not isinstance(key, PrivateKey):
             raise CertificateError(f"not a key for certificates: {key_path}")
+        if key.public_key() != certificates[0].public_key():
+            raise KeyMismatch(f"{key_path} is not the key of {certificate_path}")
         pair = cls(tuple(certificates), key)
         try:
             _context(pair)
         except SSL.Error as error:
-            text = f"{key_path} is not the key of {certificate_path}"
-            raise CertificateError(text) from error
+            raise CertificateError(f"cannot use {certificate_path}: {error}") from error
         return pair
+
+    @property
+    def issuers(self) -> frozenset[bytes]:
+        """Names of the authorities above the leaf, as far as known, in DER."""
+        return frozenset(found.issuer.public_bytes() for found in self.certificates)
 
     @property
     def expires(self) -> datetime.datetime:
@@ -85,7 +97,12 @@ class KeyPair:
         return self.certificates[0].not_valid_after_utc
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The contents of a file.
+
+    Raises:
+        CertificateError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -98,7 +115,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     Raises:
         CertificateError: the file is missing or holds something else.
     """
-    data = _read(path)
+    data = read_file(path)
     if not data.strip():
         return []
     try:
@@ -124,31 +141,32 @@ def _context(key_pair: KeyPair | None) -> SSL.Context:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
-    """The server's side: a client certificate is required and verified."""
+    """The server's side: a client certificate is required and verified.
 
-    def __init__(self, key_pair: KeyPair, authorities: list[x509.Certificate]) -> None:
-        """Use ``key_pair``, and trust whoever ``authorities`` vouch for.
+    Attributes:
+        trust: whom it believes.
+    """
+
+    def __init__(self, key_pair: KeyPair, trust: Trust) -> None:
+        """Use ``key_pair``, and believe whom ``trust`` says.
 
         With no authority, everybody is refused.
         """
         context = _context(key_pair)
-        store = context.get_cert_store()
-        assert store is not None  # noqa: S101 - a fresh context has one
-        for authority in authorities:
-            store.add_cert(crypto.X509.from_cryptography(authority))
-        # An intermediate alone in the CA file is trusted, as Go does.
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        make_store(trust.authorities, context.get_cert_store())
         context.set_verify(
             SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_result
         )
         # Clients with several certificates choose by this list.
-        for authority in authorities:
+        for authority in trust.authorities:
             context.add_client_ca(authority)
         # Every handshake is a full one: a resumed session could outlive a revocation,
         # and without a context id OpenSSL fails resuming clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_id(_SESSION_CONTEXT)
+        context.set_app_data(trust)  # for peer_identity
+        self.trust = trust
         self._context = context
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -190,22 +208,65 @@ class ClientTLS:
 
     def __init__(
         self,
-        key_pair: KeyPair | None,
-        authorities: list[x509.Certificate] | None = None,
+        key_pair: KeyPair | Sequence[KeyPair] | None,
+        authorities: Sequence[x509.Certificate] | None = None,
     ) -> None:
+        """Use ``key_pair``; of several the first one that the server may accept."""
+        pairs = (key_pair,) if isinstance(key_pair, KeyPair) else key_pair or ()
+        self._authorities = authorities
+        self._context = self._make_context(pairs[0] if len(pairs) == 1 else None)
+        self._choices = (
+            {pair: self._make_context(pair) for pair in pairs} if pairs[1:] else {}
+        )
+
+    def _make_context(self, key_pair: KeyPair | None) -> SSL.Context:
         context = _context(key_pair)
-        if authorities is not None:
-            store = context.get_cert_store()
-            assert store is not None  # noqa: S101 - a fresh context has one
-            for authority in authorities:
-                store.add_cert(crypto.X509.from_cryptography(authority))
-            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        if self._authorities is not None:
+            make_store(self._authorities, context.get_cert_store())
             context.set_verify(SSL.VERIFY_PEER, _verify_result)
-        self._context = context
+        return context
+
+    def check_host(self, protocol: TLSMemoryBIOProtocol, host: str) -> None:
+        """Make sure that the server is the one we wanted, if servers are verified.
+
+        Args:
+            protocol: the connection, its handshake over.
+            host: name or address that was dialled.
+
+        Raises:
+            CertificateError: the server's certificate is for another host.
+        """
+        if self._authorities is None:
+            return
+        connection = protocol.getHandle()
+        try:
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                verify_hostname(connection, host)
+            else:
+                verify_ip_address(connection, host)
+        except (VerificationError, ServiceIdentityCertificateError) as error:
+            text = f"the server's certificate is not for {host}"
+            raise CertificateError(text) from error
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See ``IOpenSSLClientConnectionCreator``."""
-        return SSL.Connection(self._context, None)
+        connection = SSL.Connection(self._context, None)
+        if self._choices:
+            ask_for_context(connection, self._choose)
+        return connection
+
+    def _choose(self, accepted: Sequence[bytes]) -> SSL.Context | None:
+        """The context with the pair to present, as Go's clients choose.
+
+        Args:
+            accepted: DER names of the authorities that the server accepts.
+        """
+        for pair, context in self._choices.items():
+            if not accepted or not pair.issuers.isdisjoint(accepted):
+                return context
+        return None
 
 
 def wrap(
@@ -231,16 +292,17 @@ def peer_identity(protocol: TLSMemoryBIOProtocol) -> Identity:
     """Who is at the other end of a connection whose handshake is over.
 
     Raises:
-        CertificateError: there is no certificate, or it names nobody.
+        CertificateError: there is no certificate, it is not to be trusted, or it names
+            nobody.
     """
-    try:
-        certificate = protocol.getPeerCertificate()
-    except AttributeError:  # the connection is gone, and all that it knew
-        certificate = None
-    if certificate is None:
+    connection = protocol.getHandle()
+    leaf = connection.get_peer_certificate() if connection else None
+    if leaf is None:
         raise CertificateError("no certificate")
+    sent = [leaf, *(connection.get_peer_cert_chain() or ())]
+    trust: Trust = connection.get_context().get_app_data()
     try:
-        readable = certificate.to_cryptography()
+        chain = [certificate.to_cryptography() for certificate in sent]
+        return trust.identify(chain, datetime.datetime.now(datetime.UTC))
     except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise CertificateError(f"unreadable certificate: {error}") from error
-    return identity_of(readable)

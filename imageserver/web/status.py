@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +18,8 @@ from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Progress
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.object_server import GET_OBJECTS_SLOTS, ObjectService
+from imageserver.srpc.credential_watch import CredentialWatch
+from imageserver.srpc.expiry import Expiry
 from imageserver.srpc.server import CallServer
 from imageserver.worker import Worker
 
@@ -69,11 +73,13 @@ class Status:
     cpu_s: float
     resident_bytes: int
     python: str
+    certificates: tuple[Expiry, ...] = ()
+    certificates_outdated: bool = False
     attention: tuple[Attention, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON types."""
-        return attrs.asdict(self)
+        return attrs.asdict(self, value_serializer=_as_json)
 
 
 class StatusSource:
@@ -88,6 +94,7 @@ class StatusSource:
         progress: Progress,
         worker: Worker,
         now_s: Callable[[], float],
+        credentials: CredentialWatch | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
@@ -96,6 +103,7 @@ class StatusSource:
         self._progress = progress
         self._worker = worker
         self._now_s = now_s
+        self._credentials = credentials
         self._started_s = now_s()
         self._collecting = DeferredLock()
         self._latest: Status | None = None
@@ -153,7 +161,18 @@ class StatusSource:
             resident_bytes=_resident_bytes(),
             python=sys.version.split()[0],
         )
-        return attrs.evolve(status, attention=tuple(_attention(status)))
+        if self._credentials is not None:
+            status = attrs.evolve(
+                status,
+                certificates=tuple(
+                    attrs.evolve(expiry, file=Path(expiry.file).name)
+                    for expiry in self._credentials.current.expiries
+                ),
+                certificates_outdated=bool(self._credentials.problem),
+            )
+        attention = [*_attention(status), *_certificates(status, self._now_s())]
+        attention.sort(key=lambda found: found.level)  # "bad" comes before "warn"
+        return attrs.evolve(status, attention=tuple(attention))
 
 
 def _attention(status: Status) -> list[Attention]:
@@ -202,6 +221,37 @@ def _attention(status: Status) -> list[Attention]:
             )
         )
     return found
+
+
+def _certificates(status: Status, now_s: float) -> list[Attention]:
+    """What the matter is with certificates; no file is named, anybody may look."""
+    found = []
+    if status.certificates_outdated:
+        found.append(
+            Attention(
+                "bad",
+                "Changed certificate files cannot be used; the old ones still are.",
+                "The log says why.",
+            )
+        )
+    now = datetime.datetime.fromtimestamp(now_s, datetime.UTC)
+    for expiry in status.certificates:
+        stage = expiry.stage(now)
+        if stage is not None:
+            verb = "expires" if stage else "has expired"
+            found.append(
+                Attention(
+                    "warn" if stage else "bad",
+                    f"The {expiry.kind} {expiry.subject} {verb}"
+                    f" at {expiry.ends:%Y-%m-%d %H:%M} UTC.",
+                    "Renew it; the files are read again by themselves.",
+                )
+            )
+    return found
+
+
+def _as_json(_owner: object, _attribute: object, value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime.datetime) else value
 
 
 def _resident_bytes() -> int:

@@ -23,6 +23,7 @@ from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.tls import KeyPair, ServerTLS, wrap
+from imageserver.srpc.trust import Trust
 from imageserver.testing import InlineWorker
 from imageserver.tool.authority import Authority, Pair, Validity
 
@@ -262,7 +263,7 @@ def authority(name: str = "root") -> Authority:
 @functools.cache
 def server_pair() -> KeyPair:
     """The server's certificate."""
-    return key_pair(authority().issue("server", YEAR, hosts=["localhost"]))
+    return key_pair(authority().issue("server", YEAR, hosts=["localhost", "127.0.0.1"]))
 
 
 @functools.cache
@@ -273,4 +274,4 @@ def user_pair(name: str = "alice", *methods: str) -> KeyPair:
 
 def server_tls() -> ServerTLS:
     """The server's side of TLS, trusting the common root."""
-    return ServerTLS(server_pair(), [authority().certificate])
+    return ServerTLS(server_pair(), Trust([authority().certificate]))

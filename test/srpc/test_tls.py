@@ -47,6 +47,7 @@ from imageserver.srpc.tls import (
     peer_identity,
     wrap,
 )
+from imageserver.srpc.trust import Trust
 from imageserver.tool.authority import Validity
 
 CONNECT = b"CONNECT /_go_TLS_SRPC_/ HTTP/1.0\n\n"
@@ -173,13 +174,13 @@ class Handshakes(SynchronousTestCase):
 
     def test_no_authorities(self):
         """With an empty CA file nobody gets in."""
-        self.assertRefused(ServerTLS(server_pair(), []), ClientTLS(user_pair()))
+        self.assertRefused(ServerTLS(server_pair(), Trust([])), ClientTLS(user_pair()))
 
     def test_intermediate_alone(self):
         """A CA file with nothing but an intermediate does (trap 12)."""
         middle = authority().intermediate("middle", YEAR)
         pair = key_pair(middle.issue("alice", YEAR))
-        tls = ServerTLS(server_pair(), [middle.certificate])
+        tls = ServerTLS(server_pair(), Trust([middle.certificate]))
         self.assertWelcome(tls, ClientTLS(pair), "alice")
         self.assertWelcome(
             tls, ClientTLS(KeyPair(pair.certificates[:1], pair.key)), "alice"
@@ -197,7 +198,8 @@ class Handshakes(SynchronousTestCase):
     def test_list_of_authorities(self):
         """The acceptable CAs are named: clients choose by them (trap 12)."""
         tls = ServerTLS(
-            server_pair(), [authority().certificate, authority("second").certificate]
+            server_pair(),
+            Trust([authority().certificate, authority("second").certificate]),
         )
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             client = SpecialClient(user_pair(), version)
@@ -383,7 +385,7 @@ class InBand(SynchronousTestCase):
         self.assertEqual(self.call(new, b"Test.Public\n"), b"")
         self.assertEqual(self.call(old, b"Test.Public\n"), b"\ndone\n")
         old_link, old_client = self.link, self.client
-        self.server.tls = ServerTLS(server_pair(), [other.certificate])
+        self.server.tls = ServerTLS(server_pair(), Trust([other.certificate]))
         self.assertEqual(self.call(new, b"Test.Public\n"), b"\ndone\n")
         self.assertEqual(self.call(old, b"Test.Public\n"), b"")
         old_client.tls.write(b"Test.Public\n")

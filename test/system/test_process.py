@@ -106,7 +106,7 @@ def test_command_line(stopped_daemon: Daemon) -> None:
     )
     for flag, text in (
         ("-CAfile=/nonexistent", "imageserver: missing CA: /nonexistent"),
-        ("-certFile=/nonexistent", "imageserver: cannot read /nonexistent"),
+        ("-certFile=/nonexistent", "imageserver: missing certificate: /nonexistent"),
     ):
         code, error = run(stopped_daemon.command(flag))
         assert (code, error.startswith(text)) == (1, True), error

@@ -23,6 +23,7 @@ from transcripts.replay import NOT_YET, Server
 
 from imageserver import gob
 from imageserver.srpc.tls import KeyPair, ServerTLS
+from imageserver.srpc.trust import Trust
 
 PROBES = {probe["name"]: probe["exchange"] for probe in recorded.load("probes")}
 
@@ -136,7 +137,7 @@ def tls() -> ServerTLS:
         .sign(key, hashes.SHA256())
     )
     pair = KeyPair((certificate,), crypto.PKey.from_cryptography_key(key))
-    return ServerTLS(pair, [certificate])
+    return ServerTLS(pair, Trust([certificate]))
 
 
 @pytest.fixture
