@@ -247,7 +247,7 @@ def _sign(
     )
     identifiers = (
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
-        (_authority_identifier(issuer, issuer_key), False),
+        (authority_identifier(issuer, issuer_key), False),
     )
     for extension, critical in (*extensions, *identifiers):
         builder = builder.add_extension(extension, critical)
@@ -256,10 +256,15 @@ def _sign(
     return builder.sign(issuer_key, None if own_hash else hashes.SHA256())
 
 
-def _authority_identifier(
+def authority_identifier(
     issuer: x509.Certificate | None, issuer_key: PrivateKey
 ) -> x509.AuthorityKeyIdentifier:
-    """The issuer's key, called what the issuer's certificate calls it."""
+    """The issuer's key, called what the issuer's certificate calls it.
+
+    Args:
+        issuer: its certificate; ``None``: that of a root, which is being made.
+        issuer_key: its key.
+    """
     if issuer is not None:
         try:
             identifier = issuer.extensions.get_extension_for_class(

@@ -7,9 +7,12 @@
     imageserver-cert replica -hosts ... NAME                ... with a replica's methods
     imageserver-cert admin NAME                             ... with all methods
     imageserver-cert user -methods A.B,C.* -groups g NAME   ... with these
+    imageserver-cert intermediate NAME                      NAME/CA.pem, NAME/CA.key
+    imageserver-cert revoke NAME                            CRL.pem
     imageserver-cert show FILE                              what is inside
 
-A tool of ours takes ``-certDirectory NAME``; a server takes the two files.
+An intermediate is a CA of its own: ``-directory NAME``. A tool of ours takes
+``-certDirectory NAME``; a server takes the two files.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from imageserver.errors import CertificateError, ConfigError, ImageServerError
 from imageserver.flags import (
@@ -36,8 +40,9 @@ from imageserver.flags import (
 )
 from imageserver.tool.authority import REPLICA_METHODS, Authority, Pair, Validity
 from imageserver.tool.description import describe_certificates
-from imageserver.tool.pair_files import write_pair
+from imageserver.tool.pair_files import replace_file, write_pair
 from imageserver.tool.private_key import KEY_TYPES
+from imageserver.tool.revocation_list import extend_list
 
 PROGRAM = "imageserver-cert"
 _COMMANDS = """
@@ -47,6 +52,10 @@ Commands:
   replica NAME  ... for a server that follows another, with its methods
   admin NAME    ... for a user who may call all methods
   user NAME     ... for a user who may call the methods given, if any
+  intermediate NAME
+                make NAME/CA.pem and NAME/CA.key for a CA below this one
+  revoke [NAME] take back NAME's certificate (a name, a file, or with -serial a
+                number): put it on the list CRL.pem; without any, renew the list
   show FILE     tell what is in the certificates of a file
 """
 
@@ -55,10 +64,13 @@ _MISUSED = 2
 
 _CA_DAYS = 3650
 _LEAF_DAYS = 365
+_LIST_DAYS = 90
 _MOST_DAYS = 36_500
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
+_SERIAL = re.compile(r"0*[1-9a-fA-F][0-9a-fA-F]{0,38}", re.ASCII)
 _CA_CERTIFICATE = "CA.pem"
 _CA_KEY = "CA.key"
+_LIST = "CRL.pem"
 
 FLAGS = FlagSet(
     [
@@ -69,8 +81,9 @@ FLAGS = FlagSet(
             "days",
             UINT,
             0,
-            f"how long the certificate is valid; 0 means {_CA_DAYS} days for a CA "
-            f"and {_LEAF_DAYS} for others, which never outlive their CA",
+            f"how long the certificate is valid; 0 means {_CA_DAYS} days for a CA, "
+            f"{_LIST_DAYS} for a revocation list and {_LEAF_DAYS} for others, which "
+            "never outlive their CA",
         ),
         Flag("name", STRING, "my root CA", "the name of the CA", "Flags of ca"),
         Flag(
@@ -95,6 +108,13 @@ FLAGS = FlagSet(
             "ObjectServer.*",
             "Flags of user",
         ),
+        Flag(
+            "serial",
+            STRING,
+            "",
+            "the number of the certificate, hexadecimal as show tells it",
+            "Flags of revoke",
+        ),
     ]
 )
 
@@ -105,8 +125,11 @@ _FLAGS_OF = {
     "replica": _COMMON_FLAGS | {"hosts"},
     "admin": _COMMON_FLAGS | {"groups"},
     "user": _COMMON_FLAGS | {"groups", "methods"},
+    "intermediate": _COMMON_FLAGS,
+    "revoke": frozenset({"directory", "days", "serial"}),
     "show": frozenset[str](),
 }
+_ARGUMENTS_OF = {"ca": (0,), "revoke": (0, 1)}
 _METHODS_OF = {"server": (), "replica": REPLICA_METHODS, "admin": ("*.*",)}
 
 
@@ -122,6 +145,7 @@ class Options:
     hosts: tuple[str, ...]
     groups: tuple[str, ...]
     methods: tuple[str, ...]
+    serial: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,6 +180,8 @@ def _run(argv: Sequence[str]) -> str:
         return _make_authority(options)
     if command == "show":
         return _show(Path(operands[0]))
+    if command == "revoke":
+        return _revoke(operands, options)
     return _issue(command, operands[0], options)
 
 
@@ -184,7 +210,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, list[str], Options]:
     command = words.pop(0) if words else ""
     if command not in _FLAGS_OF:
         raise UsageError(f"unknown command: {command}" if command else "no command")
-    if len(words) != (command != "ca"):
+    if len(words) not in _ARGUMENTS_OF.get(command, (1,)):
         raise UsageError(f"wrong number of arguments for {command}")
     for name in sorted(given - _FLAGS_OF[command]):
         raise UsageError(f"{command} does not take the flag -{name}")
@@ -206,11 +232,13 @@ def _make_authority(options: Options) -> str:
 
 
 def _issue(command: str, name: str, options: Options) -> str:
-    if not _NAME.fullmatch(name) or name in (_CA_CERTIFICATE, _CA_KEY):
+    if not _NAME.fullmatch(name) or name in (_CA_CERTIFICATE, _CA_KEY, _LIST):
         raise UsageError(
             f"not a name of at most 64 letters, digits and . _ @ + -: {name!r}"
         )
     directory = Path(options.directory)
+    if command == "intermediate":
+        return _make_intermediate(directory, name, options)
     serves = command in ("server", "replica")
     pair = _load_authority(directory).issue(
         name,
@@ -223,6 +251,48 @@ def _issue(command: str, name: str, options: Options) -> str:
     certificate_path = directory / name / "cert.pem"
     key_path = directory / name / "key.pem"
     return _write(pair, certificate_path, key_path, options)
+
+
+def _make_intermediate(directory: Path, name: str, options: Options) -> str:
+    above = _load_authority(directory)
+    validity = Validity.of_days(options.days or _CA_DAYS)
+    validity = validity.until(above.certificate.not_valid_after_utc)
+    pair = above.intermediate(name, validity, options.key_type).pair
+    folder = directory / name
+    return _write(pair, folder / _CA_CERTIFICATE, folder / _CA_KEY, options)
+
+
+def _revoke(operands: list[str], options: Options) -> str:
+    directory = Path(options.directory)
+    authority = _load_authority(directory)
+    serials = [_serial_of(operand, authority, directory) for operand in operands]
+    if options.serial:
+        if not _SERIAL.fullmatch(options.serial):
+            raise UsageError(f"not a serial number: {options.serial}")
+        serials.append(int(options.serial, 16))
+    path = directory / _LIST
+    try:
+        known = path.read_bytes() if path.exists() else b""
+        validity = Validity.of_days(options.days or _LIST_DAYS)
+        replace_file(path, extend_list(authority, known, serials, validity))
+    except CertificateError as error:
+        raise CertificateError(f"{path}: {error}") from error
+    revoked = "".join(f"revoked {serial:x}\n" for serial in serials)
+    return f"{revoked}wrote {path}, valid until {validity.not_after:%Y-%m-%d}"
+
+
+def _serial_of(operand: str, authority: Authority, directory: Path) -> int:
+    """The serial number of a certificate, given by the user's name or the file."""
+    named = directory / operand / "cert.pem"
+    path = named if named.exists() else Path(operand)
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate.verify_directly_issued_by(authority.certificate)
+    except FileNotFoundError:
+        raise CertificateError(f"neither {named} nor {operand} is there") from None
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise CertificateError(f"{path}: not a certificate of this CA") from error
+    return certificate.serial_number
 
 
 def _write(pair: Pair, certificate_path: Path, key_path: Path, options: Options) -> str:

@@ -12,17 +12,18 @@ from imageserver.srpc.tls import KeyPair
 _ALL_METHODS = "*.*"
 
 
-def load_key_pair(directory: Path) -> KeyPair | None:
-    """The best certificate in a directory; ``None`` if it holds none.
+def load_key_pairs(directory: Path) -> list[KeyPair]:
+    """The certificates in a directory, the best first.
 
     All pairs ``NAME.key`` and ``NAME.cert`` count, and ``key.pem`` with ``cert.pem``.
-    One that permits all methods is best, then more methods, then a longer life.
+    One that permits all methods is best, then more methods, then a longer life. The
+    server's list of authorities decides which of them is used.
 
     Raises:
         CertificateError: one of them cannot be used.
     """
     if not directory.is_dir():
-        return None
+        return []
     names = [(key.with_suffix(".cert"), key) for key in sorted(directory.glob("*.key"))]
     names.append((directory / "cert.pem", directory / "key.pem"))
     pairs = [
@@ -34,7 +35,7 @@ def load_key_pair(directory: Path) -> KeyPair | None:
     for pair in pairs:
         if pair.expires < now:
             raise CertificateError(f"certificate expired at {pair.expires}")
-    return max(pairs, key=_rank, default=None)
+    return sorted(pairs, key=_rank, reverse=True)
 
 
 def _rank(pair: KeyPair) -> tuple[bool, int, datetime.datetime]:

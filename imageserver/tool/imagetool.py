@@ -52,6 +52,12 @@ FLAGS = FlagSet(
             "certDirectory", STRING, "", "where your certificates are (default ~/.ssl)"
         ),
         Flag(
+            "serverCAfile",
+            STRING,
+            "",
+            "CA certificates by which to verify the server; empty: do not",
+        ),
+        Flag(
             "expiresIn", DURATION, 0, "how long the image is kept; 0: for ever", "add"
         ),
         Flag(

@@ -48,6 +48,18 @@ def write_pair(
             _sync_directory(directory)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that may be read by all, durably, whatever was there.
+
+    Raises:
+        OSError: the old file is still there.
+    """
+    with _Change() as change:
+        temporary = change.write_beside(path, content, _CERTIFICATE_MODE)
+        change.place(temporary, path, replace=True)
+        _sync_directory(path.parent)
+
+
 def _refuse_existing(path: Path) -> None:
     if os.path.lexists(path):
         raise CertificateError(f"there is a {path} already; -force replaces it")

@@ -13,8 +13,8 @@ from imageserver.client.image_server import ImageServerClient
 from imageserver.client.object_server import ObjectServerClient
 from imageserver.errors import ImageServerError
 from imageserver.srpc.client import Connection, connect
-from imageserver.srpc.tls import ClientTLS
-from imageserver.tool.credentials import load_key_pair
+from imageserver.srpc.tls import ClientTLS, load_certificates
+from imageserver.tool.credentials import load_key_pairs
 from imageserver.worker import PoolWorker
 
 _THREADS = 4
@@ -27,6 +27,7 @@ class Settings:
     image_server_hostname: str
     image_server_port_num: int
     cert_directory: str
+    server_ca_file: str
     expires_in: int
     required_paths: str
     skip_fields: str
@@ -84,12 +85,16 @@ class Session:
         settings = self.settings
         directory = settings.cert_directory or str(Path.home() / ".ssl")
         try:
-            pair = load_key_pair(Path(directory))
+            pairs = load_key_pairs(Path(directory))
+            authorities = None
+            if settings.server_ca_file:
+                authorities = load_certificates(Path(settings.server_ca_file))
+            verified = authorities is not None
             self._connection = await connect(
                 self.reactor,
                 settings.image_server_hostname,
                 settings.image_server_port_num,
-                ClientTLS(pair) if pair is not None else None,
+                ClientTLS(pairs, authorities) if pairs or verified else None,
                 self.worker,
             )
         except ImageServerError as error:

@@ -9,7 +9,7 @@ import pytest
 from imageserver.errors import CertificateError, ConfigError
 from imageserver.tool import demo
 from imageserver.tool.authority import Authority, Validity
-from imageserver.tool.credentials import load_key_pair
+from imageserver.tool.credentials import load_key_pairs
 from imageserver.tool.imagetool import main
 from imageserver.tool.pair_files import write_pair
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
@@ -85,8 +85,7 @@ class TestCredentials:
 
     def common_name(self, directory: Path) -> str:
         """Whom the best certificate is for."""
-        pair = load_key_pair(directory)
-        assert pair is not None
+        pair = load_key_pairs(directory)[0]
         return pair.certificates[0].subject.rfc4514_string()
 
     def test_best(self, tmp_path: Path) -> None:
@@ -101,14 +100,14 @@ class TestCredentials:
 
     def test_none(self, tmp_path: Path) -> None:
         """No directory and an empty one are no certificate."""
-        assert load_key_pair(tmp_path / "nothing") is None
-        assert load_key_pair(tmp_path) is None
+        assert load_key_pairs(tmp_path / "nothing") == []
+        assert load_key_pairs(tmp_path) == []
 
     def test_expired(self, tmp_path: Path) -> None:
         """An expired certificate is an error, not a silent choice of another."""
         self.issue(tmp_path, "old", (), days=-1)
         with pytest.raises(CertificateError, match="expired"):
-            load_key_pair(tmp_path)
+            load_key_pairs(tmp_path)
 
 
 def test_demo_leaves_foreign_folders_alone(tmp_path: Path) -> None:
