@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imageserver import config
-from imageserver.errors import ConfigError
+from imageserver.errors import CertificateError, ConfigError
 from imageserver.flags import UsageError
 
 ROOT, SOMEBODY = 0, 1000
@@ -61,5 +61,33 @@ def test_insecure(tmp_path: Path) -> None:
     assert not settings(tmp_path, flag).is_insecure
     assert settings(tmp_path, flag, "-permitInsecureMode").is_insecure
     assert settings(tmp_path, "-CAfile=", "-permitInsecureMode").is_insecure
+    with pytest.raises(CertificateError, match=f"missing CA: {authorities}"):
+        _ = settings(tmp_path, flag).credential_files
+    with pytest.raises(CertificateError, match="missing CA: no -CAfile"):
+        _ = settings(tmp_path, "-CAfile=").credential_files
+    insecure = settings(tmp_path, flag, "-permitInsecureMode").credential_files
+    assert insecure.authorities is None
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for permission in ((), ("-permitInsecureMode",)):  # it might be there
+        with pytest.raises(CertificateError, match="cannot read"):
+            _ = settings(tmp_path, f"-CAfile={loop}", *permission).credential_files
     authorities.touch()
     assert not settings(tmp_path, flag, "-permitInsecureMode").is_insecure
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """The flags name the files; only some of them can be left out."""
+    authorities = tmp_path / "CA.pem"
+    authorities.touch()
+    found = settings(tmp_path, f"-CAfile={authorities}").credential_files
+    assert found.authorities == authorities
+    assert found.identity_authorities == Path("/etc/ssl/IdentityCA.pem")
+    assert (found.revocations, found.strict, found.generate) == (None, False, False)
+    flags = ("-identityCAfile=", "-CRLfile=x", "-CRLstrict", "-generateMissingWebcert")
+    found = settings(tmp_path, f"-CAfile={authorities}", *flags).credential_files
+    assert found.identity_authorities is None
+    assert (found.revocations, found.strict, found.generate) == (Path("x"), True, True)
+    config.check(settings(tmp_path, *flags), SOMEBODY)
+    with pytest.raises(ConfigError, match="-CRLstrict needs -CRLfile"):
+        config.check(settings(tmp_path, "-CRLstrict"), SOMEBODY)

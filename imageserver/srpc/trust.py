@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import attrs
 from cryptography import x509
@@ -33,10 +34,16 @@ def make_store(
     """
     store = store or crypto.X509Store()
     for authority in authorities:
-        store.add_cert(crypto.X509.from_cryptography(authority))
+        store.add_cert(_as_openssl(authority))
     # An intermediate alone in the CA file is trusted, as Go does.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     return store
+
+
+@lru_cache(maxsize=1024)
+def _as_openssl(authority: x509.Certificate) -> crypto.X509:
+    """The same for OpenSSL; remembered, since it takes long."""
+    return crypto.X509.from_cryptography(authority)
 
 
 def _key_of(certificate: x509.Certificate) -> bytes:
@@ -91,8 +98,8 @@ class Trust:
             CertificateError: it is nobody.
         """
         chain = _chain(self.full, sent, now)
-        has_methods = chain is not None and self._powerless.isdisjoint(
-            map(_key_of, chain)
+        has_methods = chain is not None and not (
+            self._powerless and any(_key_of(c) in self._powerless for c in chain)
         )
         if chain is None:
             chain = _chain(self.identity, sent, now)

@@ -54,8 +54,8 @@ Commands:
   user NAME     ... for a user who may call the methods given, if any
   intermediate NAME
                 make NAME/CA.pem and NAME/CA.key for a CA below this one
-  revoke [NAME] take back NAME's certificate (a name, a file, or with -serial a
-                number): put it on the list CRL.pem; without any, renew the list
+  revoke [NAME] put a certificate (a user's, a file's, or by -serial) on the
+                revocation list CRL.pem; without any, renew the list
   show FILE     tell what is in the certificates of a file
 """
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from srpc.peers import authority, key_pair, make_server, server_tls, user_pair
+from srpc.peers import YEAR, authority, key_pair, make_server, server_tls, user_pair
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -34,7 +34,8 @@ from imageserver.srpc.client import Connection, connect
 from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import Method
 from imageserver.srpc.protocol import ACCEPTED
-from imageserver.srpc.tls import ClientTLS
+from imageserver.srpc.tls import ClientTLS, ServerTLS
+from imageserver.srpc.trust import Trust
 from imageserver.testing import InlineWorker
 from imageserver.tool.authority import Validity
 from imageserver.worker import PoolWorker
@@ -384,6 +385,18 @@ class Connecting(ClientCase):
         distrustful = ClientTLS(user_pair(), [authority("foreign").certificate])
         with self.assertRaisesRegex(ConnectionFailed, "certificate verify failed"):
             await self.connect(distrustful)
+
+    async def test_another_host(self):
+        """A server with a good certificate for another host is left alone, too."""
+        self.serve(tls=ServerTLS(user_pair(), Trust([authority().certificate])))
+        await (await self.connect(ClientTLS(user_pair()))).ping()
+        trusting = ClientTLS(user_pair(), [authority().certificate])
+        with self.assertRaises(ConnectionFailed):
+            await self.connect(trusting)
+        named = key_pair(authority().issue("server", YEAR, hosts=["192.0.2.1"]))
+        self.server.tls = ServerTLS(named, Trust([authority().certificate]))
+        with self.assertRaisesRegex(ConnectionFailed, "is not for 127"):
+            await self.connect(trusting)
 
     async def test_unexpected_answers(self):
         """Whatever a server answers, there is an error with its reason."""

@@ -264,6 +264,72 @@ class Handshakes(SynchronousTestCase):
             server_tls(), ClientTLS(user_pair(), [authority("foreign").certificate])
         )
 
+    def test_choice_of_certificate(self):
+        """Of several certificates the first goes that the server may accept.
+
+        If the server names no authority, the very first; if none fits, none.
+        """
+        second, third = authority("second"), authority("third")
+        middle = second.intermediate("middle", YEAR)
+        pairs = [
+            user_pair("alice"),
+            key_pair(middle.issue("bob", YEAR)),
+            key_pair(second.issue("carol", YEAR)),
+        ]
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for trusted, user in (
+                ([authority()], "alice"),
+                ([second], "bob"),
+                ([third, second, authority()], "alice"),
+            ):
+                certificates = [found.certificate for found in trusted]
+                tls = ServerTLS(server_pair(), Trust(certificates))
+                for servers in (None, [authority().certificate]):
+                    client = ClientTLS(pairs, servers)
+                    for context in client._choices.values():
+                        context.set_max_proto_version(version)
+                    self.assertWelcome(tls, client, user)
+            nobodys = ServerTLS(server_pair(), Trust([third.certificate]))
+            self.assertRefused(nobodys, ClientTLS(pairs))
+        client = ClientTLS(pairs)
+        self.assertIs(client._choose([]), client._choices[pairs[0]])
+
+    def test_ciphers(self):
+        """Forward secrecy and authenticated encryption only, among them Go's."""
+        for side in (server_tls(), ClientTLS(user_pair())):
+            names = set(SSL.Connection(side._context, None).get_cipher_list())
+            modern = {name for name in names if name.startswith("TLS_")}
+            self.assertIn("TLS_AES_128_GCM_SHA256", modern)
+            key_exchanges = ("ECDHE-ECDSA-", "ECDHE-RSA-")
+            ends = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+            # These are what Go's clients offer, too, of all that is good.
+            self.assertEqual(
+                names - modern, {x + y for x in key_exchanges for y in ends}
+            )
+
+    def test_host(self):
+        """Who verifies servers wants the right one; others do not care."""
+        trusting = ClientTLS(user_pair(), [authority().certificate])
+        hosts = {"localhost": True, "127.0.0.1": True, "::1": False, "other": False}
+        for client in (trusting, ClientTLS(user_pair())):
+            self.shake_hands(server_tls(), client)
+            for host, good in hosts.items():
+                if good or client is not trusting:
+                    client.check_host(self.client.tls, host)
+                    continue
+                with self.assertRaisesRegex(CertificateError, f"not for {host}"):
+                    client.check_host(self.client.tls, host)
+
+    def test_server_without_names(self):
+        """A server's certificate that names no host is for none."""
+        nameless = key_pair(authority().issue("server", YEAR, hosts=[]))
+        trusting = ClientTLS(user_pair(), [authority().certificate])
+        self.shake_hands(
+            ServerTLS(nameless, Trust([authority().certificate])), trusting
+        )
+        with self.assertRaisesRegex(CertificateError, "not for server"):
+            trusting.check_host(self.client.tls, "server")
+
     def test_one_way_of_losing_it(self):
         """The connection can be lost at each step of the handshake."""
         for steps in range(8):

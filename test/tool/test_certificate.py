@@ -16,10 +16,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
 from imageserver.srpc.certificate import GROUPS_OID, METHODS_OID, identity_of
+from imageserver.srpc.revocation import parse_lists
 from imageserver.srpc.tls import KeyPair
+from imageserver.srpc.trust import Trust
 from imageserver.tool.authority import REPLICA_METHODS, Authority, Validity
 from imageserver.tool.certificate import main
 from imageserver.tool.private_key import key_type_of, load_key
+from imageserver.tool.revocation_list import extend_list
 
 
 @pytest.fixture
@@ -488,3 +491,96 @@ def test_process(directory, monkeypatch, capsys) -> None:
     )
     assert main() == 0
     assert "test CA" in capsys.readouterr().out
+
+
+def revoked(directory: Path, name: str = "CRL.pem") -> set[int]:
+    """The serial numbers on a list."""
+    (found,) = parse_lists((directory / name).read_bytes())
+    assert found.is_of(load((directory / name).parent / "CA.pem"))
+    return set(found.serials)
+
+
+def test_revoke(cert, directory, capsys) -> None:
+    """A list is made, extended by name, file and number, and renewed."""
+    serials = []
+    for name in ("alice", "bob"):
+        assert cert("user", name) == 0
+        serials.append(load(directory / name / "cert.pem").serial_number)
+    assert cert("revoke") == 0
+    assert revoked(directory) == set()
+    assert cert("revoke", "alice") == 0
+    assert f"revoked {serials[0]:x}\n" in capsys.readouterr().out
+    assert cert("revoke", str(directory / "bob" / "cert.pem")) == 0
+    assert cert("revoke", "-serial=0Ab12", "-days=3") == 0
+    assert revoked(directory) == {*serials, 0xAB12}
+    assert cert("revoke", "alice") == 0
+    assert revoked(directory) == {*serials, 0xAB12}
+    signed = x509.load_pem_x509_crl((directory / "CRL.pem").read_bytes())
+    assert signed.extensions.get_extension_for_class(x509.CRLNumber).value == (
+        x509.CRLNumber(5)
+    )
+    assert mode(directory / "CRL.pem") == 0o644
+
+
+@pytest.mark.parametrize("key_type", ["rsa", "ed25519"])
+def test_revoke_by_other_keys(tmp_path, key_type) -> None:
+    """A CA with any kind of key can revoke."""
+    flags = ["-directory", str(tmp_path), f"-keyType={key_type}"]
+    assert main(["ca", *flags]) == 0
+    assert main(["user", "alice", *flags]) == 0
+    assert main(["revoke", "alice", *flags[:2]]) == 0
+    assert len(revoked(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "text"),
+    [
+        (["revoke", "nobody"], 1, "nobody is there"),
+        (["revoke", "stranger"], 1, "not a certificate of this CA"),
+        (["revoke", "CA.key"], 1, "is there"),
+        (["revoke", "-serial=x"], 2, "not a serial number"),
+        (["revoke", "-serial=0"], 2, "not a serial number"),
+        (["revoke", "a", "b"], 2, "wrong number of arguments"),
+        (["revoke", "-force"], 2, "does not take the flag -force"),
+        (["intermediate"], 2, "wrong number of arguments"),
+        (["intermediate", "CRL.pem"], 2, "not a name"),
+    ],
+)
+def test_revoke_mistakes(cert, directory, capsys, argv, code, text) -> None:
+    """What cannot be is refused with a reason, and leaves no list."""
+    stranger = Authority.create("test CA", Validity.of_days(1)).issue(
+        "x", Validity.of_days(1)
+    )
+    (directory / "stranger").mkdir()
+    (directory / "stranger" / "cert.pem").write_bytes(stranger.certificate)
+    assert cert(*argv) == code
+    assert text in capsys.readouterr().err
+    assert not (directory / "CRL.pem").exists()
+
+
+def test_list_of_another(cert, directory, capsys) -> None:
+    """A list that is not this CA's, or none at all, is left alone."""
+    day = Validity.of_days(1)
+    foreign = extend_list(Authority.create("other", day), b"", [1], day)
+    for content in (b"nonsense", foreign):
+        (directory / "CRL.pem").write_bytes(content)
+        assert cert("revoke") == 1
+        assert "CRL.pem: " in capsys.readouterr().err
+        assert (directory / "CRL.pem").read_bytes() == content
+
+
+def test_intermediate(cert, directory) -> None:
+    """An intermediate issues certificates with their chain, and revokes them."""
+    assert cert("intermediate", "middle") == 0
+    below = str(directory / "middle")
+    assert mode(directory / "middle" / "CA.key") == 0o600
+    assert main(["user", "alice", "-directory", below]) == 0
+    pem = (directory / "middle" / "alice" / "cert.pem").read_bytes()
+    sent = x509.load_pem_x509_certificates(pem)
+    assert len(sent) == 2
+    trust = Trust([load(directory / "CA.pem")])
+    assert trust.identify(sent, datetime.datetime.now(datetime.UTC)).user == "alice"
+    assert main(["revoke", "alice", "-directory", below]) == 0
+    assert revoked(directory / "middle") == {sent[0].serial_number}
+    assert cert("revoke", f"{below}/CA.pem") == 0
+    assert revoked(directory) == {sent[1].serial_number}

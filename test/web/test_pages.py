@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
@@ -21,11 +22,21 @@ from imageserver.objects.store import ObjectStore
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.channel import Deadlines
+from imageserver.srpc.credential_files import Credentials
+from imageserver.srpc.expiry import Expiry
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.testing import InlineWorker
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
+
+
+@attrs.define
+class Watched:
+    """What a watch over certificates tells."""
+
+    problem: str = ""
+    current: Credentials = attrs.field(factory=lambda: Credentials(None, None, ()))
 
 
 @attrs.define
@@ -36,6 +47,7 @@ class Server:
     calls: CallServer
     objects: ObjectStore
     progress: Progress
+    credentials: Watched
 
     def exchange(self, *pieces: bytes) -> StringTransport:
         """Send pieces of a request; what became of the connection."""
@@ -70,10 +82,13 @@ def server(tmp_path: Path) -> Server:
     calls = CallServer(clock, methods, Policy(), None, worker, Deadlines())
     progress = Progress(finished=True)
     service = ObjectService(objects, worker)
+    credentials = Watched()
     status = StatusSource(
-        database, objects, service, calls, progress, worker, clock.seconds
+        *(database, objects, service, calls, progress, worker, clock.seconds),
+        credentials,
     )
-    return Server(make_site(Pages(status, worker)), calls, objects, progress)
+    site = make_site(Pages(status, worker))
+    return Server(site, calls, objects, progress, credentials)
 
 
 def test_calm(server: Server) -> None:
@@ -99,6 +114,33 @@ def test_attention(server: Server) -> None:
     places = [body.index(text) for text in texts]
     assert places == sorted(places)
     assert "Nothing needs attention" not in body
+
+
+def test_certificates(server: Server) -> None:
+    """Certificates that end soon or cannot be used are named, but no path is."""
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime.fromtimestamp(0, datetime.UTC)  # the clock's time
+    lifetimes = {"ended": -1, "ending": 6, "lasting": 200}
+    server.credentials.current = Credentials(
+        None,
+        None,
+        tuple(
+            Expiry("CA", "/etc/x/CA.pem", f"CN={name}", now - 300 * day, now + n * day)
+            for name, n in lifetimes.items()
+        ),
+    )
+    server.credentials.problem = "/etc/x/key.pem is missing"
+    body = server.get("/")[2]
+    texts = ["certificate files cannot be used", "CN=ended has", "CN=ending expires"]
+    places = [body.index(text) for text in texts]
+    assert places == sorted(places)
+    assert "CN=lasting" not in body
+    json_body = server.get("/?output=json")[2]
+    values = json.loads(json_body)
+    assert values["certificates"][1]["ends"] == "1970-01-07T00:00:00+00:00"
+    assert values["certificates"][1]["file"] == "CA.pem"
+    assert values["certificates_outdated"]
+    assert "/etc/x" not in body + json_body
 
 
 def test_json(server: Server) -> None:
