@@ -85,7 +85,13 @@ class CredentialFiles:
 
     def signature(self) -> Signature:
         """Differs from the last one if a file was changed or replaced."""
-        paths = attrs.astuple(self)[:5]
+        paths = (
+            self.certificate,
+            self.key,
+            self.authorities,
+            self.identity_authorities,
+            self.revocations,
+        )
         return tuple(_signature(path) for path in paths if path is not None)
 
     def load(self, previous: Credentials | None = None) -> Credentials:

@@ -43,6 +43,7 @@ PrivateKey: TypeAlias = (
 )
 
 _MODE_RELEASE_BUFFERS = 0x10
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _SESSION_CONTEXT = b"imageserver"
 _log = Logger()
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -113,15 +114,18 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """The certificates in a PEM file, in order; none if it is empty.
 
     Raises:
-        CertificateError: the file is missing or holds something else.
+        CertificateError: the file is missing, incomplete, or holds something else.
     """
     data = read_file(path)
     if not data.strip():
         return []
     try:
-        return x509.load_pem_x509_certificates(data)
+        certificates = x509.load_pem_x509_certificates(data)
     except ValueError as error:
         raise CertificateError(f"not PEM certificates: {path}: {error}") from error
+    if len(certificates) < data.count(_BEGIN):  # perhaps it is being written
+        raise CertificateError(f"incomplete: {path}")
+    return certificates
 
 
 def _context(key_pair: KeyPair | None) -> SSL.Context:

@@ -9,17 +9,29 @@ from pathlib import Path
 import attrs
 import pytest
 from cryptography import x509
-from srpc.peers import YEAR, GatedWorker
+from srpc.peers import (
+    YEAR,
+    GatedWorker,
+    Link,
+    Outer,
+    Recorder,
+    authority,
+    server_pair,
+)
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, formatEvent, globalLogPublisher
 
 from imageserver.errors import CertificateError, KeyMismatch
 from imageserver.srpc import credential_watch as watching
 from imageserver.srpc.access import Identity
+from imageserver.srpc.channel import Channel
 from imageserver.srpc.credential_files import CredentialFiles, Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
+from imageserver.srpc.deadlines import Deadlines
 from imageserver.srpc.expiry import Expiry
+from imageserver.srpc.tls import ServerTLS, peer_identity
+from imageserver.srpc.trust import Trust
 from imageserver.testing import InlineWorker
 from imageserver.tool.authority import Authority, Validity
 from imageserver.tool.revocation_list import extend_list
@@ -149,6 +161,20 @@ class TestStart:
         files.key.with_name("later").rename(files.key)
         assert not generating.load(found).generated
 
+    @pytest.mark.parametrize("generated", [False, True])
+    def test_calling_others(self, files: CredentialFiles, generated: bool) -> None:
+        """Our certificate is for calling other servers, too, but not a made-up one."""
+        if generated:
+            files.key.unlink()
+        found = attrs.evolve(files, generate=True).load()
+        channel = Channel(Clock(), Deadlines())
+        client = Outer(Recorder(), found.client_tls([authority().certificate]))
+        tls = ServerTLS(server_pair(), Trust([ROOT.certificate]))
+        Link(channel.clock, Outer(channel, tls), client).pump()
+        assert channel.lost == generated
+        if not generated:
+            assert peer_identity(channel.transport).user == "server"
+
     def test_mismatch(self, files: CredentialFiles) -> None:
         """A key of another certificate is an error of its own."""
         files.key.write_bytes(ROOT.issue("x", YEAR).key)
@@ -166,6 +192,15 @@ class TestStart:
         lists.revocations.unlink()
         with pytest.raises(CertificateError, match=r"cannot read .*CRL"):
             lists.load()
+
+    def test_list_of_nobody(self, lists: CredentialFiles) -> None:
+        """A list of an unknown authority may be that of an intermediate: a warning."""
+        assert lists.revocations is not None
+        lists.revocations.write_bytes(extend_list(OTHER, b"", [5], YEAR))
+        with capturedLogs() as log:
+            assert user_of(lists.load(), ROOT).user == "alice"
+        (text,) = map(formatEvent, log)
+        assert "a list by CN=other, which is not among the CAs" in text
 
     def test_expiry_of_lists(self, lists: CredentialFiles) -> None:
         """Of several lists of an issuer the one that lasts longest counts."""
@@ -328,6 +363,20 @@ class TestChanges:
         watched.settle()
         assert watched.used == []
         assert "the new certificate" in watched.watch.problem
+
+    def test_not_valid_at_start(self, lists: CredentialFiles) -> None:
+        """At the start such a certificate is used, and that is logged."""
+        begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+        pair = ROOT.issue("server", Validity(begin, begin + datetime.timedelta(1)))
+        lists.certificate.write_bytes(pair.certificate)
+        lists.key.write_bytes(pair.key)
+        found = Watched(lists)
+        with capturedLogs() as log:
+            found.watch.startService()
+        found.watch.stopService()
+        (text,) = map(formatEvent, log)
+        assert "certificate CN=server" in text
+        assert "is not valid yet" in text
 
     def test_never_insecure(self, watched: Watched) -> None:
         """Taking the CA file away does not open the server."""

@@ -535,6 +535,13 @@ class Files(SynchronousTestCase):
         self.assertEqual(len(load_certificates(self.write("ca", pem))), 2)
         self.assertEqual(load_certificates(self.write("ca", b" \n")), [])
 
+    def test_half_a_file(self):
+        """A file that ends within a certificate is refused as a whole."""
+        pem = authority().pair.certificate + authority("foreign").pair.certificate
+        for cut in (len(pem) - 200, len(pem) - 10):
+            with self.assertRaisesRegex(CertificateError, "incomplete"):
+                load_certificates(self.write("ca", pem[:cut]))
+
     def assertUnusable(self, certificate: Path, key: Path, text: str) -> None:
         """There is an error that says ``text``."""
         with self.assertRaisesRegex(CertificateError, text):
