@@ -196,16 +196,15 @@ class Handshakes(SynchronousTestCase):
         self.assertRefused(server_tls(), ClientTLS(alone))
 
     def test_list_of_authorities(self):
-        """The acceptable CAs are named: clients choose by them (trap 12)."""
-        tls = ServerTLS(
-            server_pair(),
-            Trust([authority().certificate, authority("second").certificate]),
-        )
+        """The acceptable CAs of both files are named: clients choose (trap 12)."""
+        full = [authority().certificate, authority("second").certificate]
+        identity = [authority("third").certificate, full[0]]
+        tls = ServerTLS(server_pair(), Trust(full, identity))
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             client = SpecialClient(user_pair(), version)
             self.shake_hands(tls, client)
             names = client.connection.get_client_ca_list()
-            self.assertEqual([name.CN for name in names], ["root", "second"])
+            self.assertEqual([name.CN for name in names], ["root", "second", "third"])
 
     def test_no_session_is_resumed(self):
         """Who tries to resume a session gets a full handshake, no error (trap 10)."""
@@ -306,6 +305,13 @@ class Handshakes(SynchronousTestCase):
             self.assertEqual(
                 names - modern, {x + y for x in key_exchanges for y in ends}
             )
+
+    def test_options(self):
+        """There is no compression and no renegotiation."""
+        for side in (server_tls(), ClientTLS(user_pair())):
+            options = side._context.set_options(0)
+            for wanted in (SSL.OP_NO_COMPRESSION, SSL.OP_NO_RENEGOTIATION):
+                self.assertTrue(options & wanted)
 
     def test_host(self):
         """Who verifies servers wants the right one; others do not care."""
