@@ -7,6 +7,7 @@ import functools
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from srpc.peers import YEAR
@@ -177,6 +178,23 @@ def test_purposes(trust: Trust, purposes: list, good: bool) -> None:
             with pytest.raises(CertificateError):
                 trust.identify(sent, NOW)
     assert trust.identify([leaf(root("full"))], NOW).methods == ("*.*",)
+
+
+def test_no_key_identifiers(trust: Trust) -> None:
+    """Plain OpenSSL makes certificates that name no keys; they do (trap 14)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = (
+        x509.CertificateBuilder()
+        .issuer_name(root("full").certificate.subject)
+        .subject_name(chain_of(root("full"))[0].subject)
+        .public_key(key.public_key())
+        .serial_number(2)
+        .not_valid_before(YEAR.not_before)
+        .not_valid_after(YEAR.not_after)
+        .add_extension(*method_extension(["*.*"])[0])
+        .sign(root("full").key, hashes.SHA256())
+    )
+    assert trust.identify([made], NOW).methods == ("*.*",)
 
 
 def test_expired_authority(trust: Trust) -> None:
