@@ -78,12 +78,12 @@ class KeyPair:
             raise CertificateError(f"unable to load key: {key_path}") from error
         if not isinstance(key, PrivateKey):
             raise CertificateError(f"not a key for certificates: {key_path}")
-        if key.public_key() != certificates[0].public_key():
-            raise KeyMismatch(f"{key_path} is not the key of {certificate_path}")
         pair = cls(tuple(certificates), key)
         try:
+            if key.public_key() != certificates[0].public_key():
+                raise KeyMismatch(f"{key_path} is not the key of {certificate_path}")
             _context(pair)
-        except SSL.Error as error:
+        except (ValueError, UnsupportedAlgorithm, SSL.Error) as error:
             raise CertificateError(f"cannot use {certificate_path}: {error}") from error
         return pair
 
@@ -243,14 +243,16 @@ class ClientTLS:
         if self._authorities is None:
             return
         connection = protocol.getHandle()
+        if connection is None:
+            raise CertificateError("the connection is gone")
+        verify = verify_ip_address if _is_address(host) else verify_hostname
         try:
-            try:
-                ipaddress.ip_address(host)
-            except ValueError:
-                verify_hostname(connection, host)
-            else:
-                verify_ip_address(connection, host)
-        except (VerificationError, ServiceIdentityCertificateError) as error:
+            verify(connection, host)
+        except (
+            VerificationError,
+            ServiceIdentityCertificateError,
+            ValueError,
+        ) as error:
             text = f"the server's certificate is not for {host}"
             raise CertificateError(text) from error
 
@@ -271,6 +273,14 @@ class ClientTLS:
             if not accepted or not pair.issuers.isdisjoint(accepted):
                 return context
         return None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def wrap(

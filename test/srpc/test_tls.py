@@ -317,6 +317,7 @@ class Handshakes(SynchronousTestCase):
         """Who verifies servers wants the right one; others do not care."""
         trusting = ClientTLS(user_pair(), [authority().certificate])
         hosts = {"localhost": True, "127.0.0.1": True, "::1": False, "other": False}
+        hosts |= {"local host": False, "": False}
         for client in (trusting, ClientTLS(user_pair())):
             self.shake_hands(server_tls(), client)
             for host, good in hosts.items():
@@ -325,6 +326,10 @@ class Handshakes(SynchronousTestCase):
                     continue
                 with self.assertRaisesRegex(CertificateError, f"not for {host}"):
                     client.check_host(self.client.tls, host)
+        self.shake_hands(server_tls(), trusting).abort()
+        self.link.pump()
+        with self.assertRaisesRegex(CertificateError, "gone"):
+            trusting.check_host(self.client.tls, "localhost")
 
     def test_server_without_names(self):
         """A server's certificate that names no host is for none."""
