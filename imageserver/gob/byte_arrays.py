@@ -17,8 +17,40 @@ from imageserver.gob.primitives import read_uint
 _ESCAPE = b"\xff"
 _ESCAPED_FF = b"\xff\xff"
 _ESCAPED_80 = b"\xff\x80"
+_LOW = bytes(range(0x80))
 _IS_ESCAPE = bytes(0xFF) + b"\1"
 _IS_HIGH = bytes(0x80) + b"\1" * 0x7F + b"\0"
+_AT_ONCE = 2_048
+
+
+def read_list(
+    data: bytes, position: int, count: int, length: int
+) -> tuple[list[bytes], int] | None:
+    """A list of arrays, each behind its length, and the position behind them.
+
+    ``None`` if it is not in the usual form, or not all there.
+
+    Args:
+        data: where they are encoded.
+        position: where the first one begins, with its length.
+        count: how many there are.
+        length: of each; below 0x80.
+    """
+    arrays: list[bytes] = []
+    step = length + 1
+    while len(arrays) < count:
+        several = min(count - len(arrays), _AT_ONCE)
+        block = data[position : position + several * (1 + 2 * length)]
+        decoded = _unescape(block)[: several * step]
+        used = len(decoded) + len(decoded.translate(None, _LOW))
+        encoded = block[:used].replace(_ESCAPED_FF, _ESCAPED_80)
+        if decoded[::step] != bytes([length]) * several or not _are_escaped(encoded):
+            return None
+        position += used
+        arrays += [
+            decoded[start : start + length] for start in range(1, several * step, step)
+        ]
+    return arrays, position
 
 
 def read_byte_arrays(pieces: Sequence[bytes], length: int) -> list[bytes]:
@@ -31,13 +63,17 @@ def read_byte_arrays(pieces: Sequence[bytes], length: int) -> list[bytes]:
     marked = list(pieces)
     for index, array in enumerate(arrays):
         if len(array) != length:  # it contains ff itself
-            piece = pieces[index]
-            parts = [part.translate(None, _ESCAPE) for part in piece.split(_ESCAPED_FF)]
-            arrays[index] = _ESCAPE.join(parts)
-            marked[index] = piece.replace(_ESCAPED_FF, _ESCAPED_80)
+            arrays[index] = _unescape(pieces[index])
+            marked[index] = pieces[index].replace(_ESCAPED_FF, _ESCAPED_80)
     if set(map(len, arrays)) <= {length} and _are_escaped(b"\0".join(marked)):
         return arrays
     return [_read_byte_array(piece, length) for piece in pieces]
+
+
+def _unescape(block: bytes) -> bytes:
+    """The bytes that a block encodes, if it is in the usual form."""
+    parts = block.split(_ESCAPED_FF)
+    return _ESCAPE.join([part.translate(None, _ESCAPE) for part in parts])
 
 
 def _are_escaped(block: bytes) -> bool:

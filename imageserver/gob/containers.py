@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from imageserver.errors import GobDecodeError
 from imageserver.gob import schema
+from imageserver.gob.byte_arrays import read_list
 from imageserver.gob.cursor import Cursor
 from imageserver.gob.primitives import read_uint
 from imageserver.gob.reader import Reader, Steps, ranged_reader
@@ -109,6 +110,30 @@ def byte_array_reader(length: int) -> Reader:
         return b"\xff".join([piece.translate(None, b"\xff") for piece in pieces])
 
     return Reader(read_byte_array)
+
+
+def byte_array_list_reader(length: int, general: Reader) -> Reader:
+    """The reader for slices of arrays of bytes, as tuples.
+
+    Args:
+        length: of the arrays.
+        general: reads what is not in the usual form.
+    """
+
+    def read_list_of_arrays(cursor: Cursor) -> Any:
+        start = cursor.position
+        count = read_uint(cursor)
+        found = None
+        if count * (length + 1) <= cursor.rest:
+            found = read_list(cursor.data, cursor.position, count, length)
+        if found is None:
+            cursor.position = start
+            return general.read(cursor)
+        cursor.count(count)
+        arrays, cursor.position = found
+        return tuple(arrays)
+
+    return Reader(read_list_of_arrays) if length < 0x80 else general
 
 
 def map_reader(key: Reader, value: Reader) -> Reader:

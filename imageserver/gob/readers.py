@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from imageserver.errors import GobDecodeError
 from imageserver.gob import primitives, schema, wiretypes
 from imageserver.gob.containers import (
+    byte_array_list_reader,
     byte_array_reader,
     dict_reader,
     map_reader,
@@ -196,7 +197,7 @@ class Readers:
                 if wire.length == length:
                     return sequence_reader(self.reader(inner, element), length)
             case SliceType(element=inner), schema.Slice(element=element):
-                return sequence_reader(self.reader(inner, element), None)
+                return self._make_slice(inner, element)
             case MapType(key=key_id, value=value_id), schema.Map(key=key, value=value):
                 return map_reader(
                     self.reader(key_id, key), self.reader(value_id, value)
@@ -206,6 +207,12 @@ class Readers:
             case OpaqueType(method=wiretypes.BY_GOB), schema.TimeType():
                 return Reader(read_time)
         raise self._mismatch(id_, type_)
+
+    def _make_slice(self, element_id: int, element: Type) -> Reader:
+        reader = sequence_reader(self.reader(element_id, element), None)
+        if isinstance(element, schema.ByteArray):
+            return byte_array_list_reader(element.length, reader)
+        return reader
 
     def _make_struct(self, wire: StructType, cls: type) -> Reader:
         info = struct_info(cls)

@@ -175,7 +175,7 @@ class Struct(Type):
         return isinstance(other, Struct) and self.cls is other.cls
 
     def __hash__(self) -> int:
-        return hash(self.cls)
+        return hash(self.source if isinstance(self.source, type) else self.cls)
 
 
 class Registry:

@@ -31,10 +31,8 @@ def write_top_level(stream: Stream, out: bytearray, value: Any, type_: Type) -> 
     Raises:
         GobTypeError: the value does not fit the type.
     """
-    if not isinstance(on_wire(type_), schema.Struct):
-        out.append(0)
     try:
-        _writer(type_)(stream, out, value)
+        _top_level_writer(type_)(stream, out, value)
     except (
         AttributeError,
         TypeError,
@@ -46,6 +44,18 @@ def write_top_level(stream: Stream, out: bytearray, value: Any, type_: Type) -> 
         raise GobTypeError(f"cannot encode {type(value).__name__}: {error}") from error
 
 
+def _top_level_writer(type_: Type) -> Write:
+    write_content = _writer(type_)
+    if isinstance(on_wire(type_), schema.Struct):
+        return write_content
+
+    def write_behind_zero(stream: Stream, out: bytearray, value: Any) -> None:
+        out.append(0)
+        write_content(stream, out, value)
+
+    return write_behind_zero
+
+
 def _scalar_writer(write: Callable[[bytearray, Any], None]) -> Write:
     def write_scalar(_: Stream, out: bytearray, value: Any) -> None:
         write(out, value)
@@ -53,15 +63,29 @@ def _scalar_writer(write: Callable[[bytearray, Any], None]) -> Write:
     return write_scalar
 
 
-def _ranged_writer(
-    write: Callable[[bytearray, int], None], lowest: int, highest: int
-) -> Write:
+def _number_writer(lowest: int, highest: int, *, signed: bool) -> Write:
     def write_number(_: Stream, out: bytearray, value: int) -> None:
         if not lowest <= value <= highest:
             raise GobTypeError(f"{value} is out of range")
-        write(out, value)
+        if signed:
+            value = value << 1 if value >= 0 else (~value << 1) | 1
+        if value < 0x80:
+            out.append(value)
+            return
+        size = (value.bit_length() + 7) >> 3
+        out.append(0x100 - size)
+        out += value.to_bytes(size)
 
     return write_number
+
+
+def _write_bytes(_: Stream, out: bytearray, value: bytes) -> None:
+    size = len(value)
+    if size < 0x80:
+        out.append(size)
+    else:
+        write_uint(out, size)
+    out += value
 
 
 def _write_time(_: Stream, out: bytearray, value: Time) -> None:
@@ -136,7 +160,10 @@ def _struct_writer(type_: schema.Struct) -> Write:
             if omitted(item) if omitted else not item:
                 delta += 1
                 continue
-            write_uint(out, delta)
+            if delta < 0x80:
+                out.append(delta)
+            else:
+                write_uint(out, delta)
             write_field(stream, out, item)
             delta = 1
         out.append(0)
@@ -146,6 +173,7 @@ def _struct_writer(type_: schema.Struct) -> Write:
 
 def _interface_writer(type_: schema.Interface) -> Write:
     registry = type_.registry
+    writers: dict[str, Write] = {}
 
     def write_interface(stream: Stream, out: bytearray, value: Any) -> None:
         if value is None:
@@ -159,8 +187,11 @@ def _interface_writer(type_: schema.Interface) -> Write:
         concrete = registry.by_name.get(name)
         if concrete is None:
             raise GobTypeError(f"name not registered for interface: {name!r}")
+        write_content = writers.get(name)
+        if write_content is None:
+            write_content = writers[name] = _top_level_writer(concrete)
         content = bytearray()
-        write_top_level(stream, content, value, concrete)
+        write_content(stream, content, value)
         out += stream.interface_header(name, concrete)
         write_uint(out, len(content))
         out += content
@@ -194,15 +225,15 @@ _SIMPLE_WRITERS: dict[type[Type], Write] = {
     schema.Float: _scalar_writer(primitives.write_float),
     schema.Complex: _scalar_writer(primitives.write_complex),
     schema.String: _scalar_writer(primitives.write_string),
-    schema.ByteString: _scalar_writer(primitives.write_bytes),
-    schema.Bytes: _scalar_writer(primitives.write_bytes),
+    schema.ByteString: _write_bytes,
+    schema.Bytes: _write_bytes,
     schema.TimeType: _write_time,
 }
 _WRITER_MAKERS: dict[type[Type], Callable[[Any], Write]] = {
-    schema.Int: lambda t: _ranged_writer(
-        primitives.write_int, -(1 << (t.bits - 1)), (1 << (t.bits - 1)) - 1
+    schema.Int: lambda t: _number_writer(
+        -(1 << (t.bits - 1)), (1 << (t.bits - 1)) - 1, signed=True
     ),
-    schema.Uint: lambda t: _ranged_writer(primitives.write_uint, 0, (1 << t.bits) - 1),
+    schema.Uint: lambda t: _number_writer(0, (1 << t.bits) - 1, signed=False),
     schema.ByteArray: _byte_array_writer,
     schema.Array: lambda t: _sequence_writer(t.element, t.length),
     schema.Slice: lambda t: _sequence_writer(t.element, None),

@@ -7,6 +7,7 @@ from gob import wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imageserver import gob
 from imageserver.errors import GobDecodeError
 from imageserver.gob.byte_arrays import read_byte_arrays
 
@@ -82,3 +83,68 @@ def test_malformed(piece) -> None:
     for pieces in ([piece], [b"\1\1\1", piece], [piece, b"\1\1\1", b"\xff\xff\1\1"]):
         with pytest.raises(GobDecodeError):
             read_byte_arrays(pieces, 3)
+
+
+HASHES = gob.Slice(gob.ByteArray(3))
+
+
+def list_of(*arrays: bytes, count: int | None = None) -> bytes:
+    """A stream with a list of arrays of three bytes, which are given encoded."""
+    definitions = wire.slice_(64, 65), wire.array(65, wire.UINT, 3)
+    number = len(arrays) if count is None else count
+    elements = b"".join(b"\3" + array for array in arrays)
+    last = wire.value(64, b"\0", wire.uint(number), elements)
+    return wire.stream(*definitions, last=last)
+
+
+@settings(derandomize=True, deadline=None)
+@given(ARRAYS)
+def test_lists(arrays) -> None:
+    """A list of arrays is received as it was sent."""
+    data = list_of(*map(encode, arrays))
+    assert gob.decode(data, HASHES).value == tuple(arrays)
+
+
+def test_long_list() -> None:
+    """A list may be longer than what is looked at in one go."""
+    arrays = [bytes((n & 0xFF, n >> 8, 0xFF)) for n in range(10_000)]
+    data = list_of(*map(encode, arrays))
+    assert gob.decode(data, HASHES).value == tuple(arrays)
+
+
+def test_unusual_list() -> None:
+    """Numbers in a list need not be in their shortest form."""
+    data = list_of(b"\1\2\3", b"\xff\5\xfe\0\x85\xff\xff")
+    assert gob.decode(data, HASHES).value == (b"\1\2\3", b"\5\x85\xff")
+
+
+def test_long_arrays() -> None:
+    """Arrays may be so long that their length takes more than a byte."""
+    type_ = gob.Slice(gob.ByteArray(200))
+    arrays = (bytes(200), b"\xff" * 200)
+    assert gob.decode(gob.Encoder().encode(arrays, type_), type_).value == arrays
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        list_of(b"\1\2\3", count=2),
+        list_of(b"\1\2\3", b"\1\2"),
+        list_of(b"\1\2\3\4"),
+        list_of(b"\xff\5\x85\1\1"),
+        list_of(b"\1\2\xff", count=1),
+        list_of(count=1 << 40),
+    ],
+)
+def test_malformed_list(data) -> None:
+    """What is not a list of arrays is refused."""
+    with pytest.raises(GobDecodeError):
+        gob.decode(data, HASHES)
+
+
+def test_too_long_list() -> None:
+    """The limit of elements holds for lists of arrays."""
+    data = list_of(*[b"\1\2\3"] * 5)
+    assert len(gob.decode(data, HASHES, gob.Limits(elements=5)).value) == 5
+    with pytest.raises(GobDecodeError, match="too many elements"):
+        gob.decode(data, HASHES, gob.Limits(elements=4))
