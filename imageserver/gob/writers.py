@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 from imageserver.errors import GobTypeError
 from imageserver.gob import primitives, schema
+from imageserver.gob.byte_arrays import escape
 from imageserver.gob.declarations import struct_info
 from imageserver.gob.primitives import write_uint
 from imageserver.gob.schema import InterfaceValue, Type, on_wire
@@ -92,15 +93,12 @@ def _write_time(_: Stream, out: bytearray, value: Time) -> None:
     primitives.write_bytes(out, value.marshal())
 
 
-_ESCAPED = [bytes([n]) if n < 0x80 else bytes([0xFF, n]) for n in range(256)]
-
-
 def _byte_array_writer(type_: schema.ByteArray) -> Write:
     def write_byte_array(_: Stream, out: bytearray, value: bytes) -> None:
         if len(value) != type_.length:
             raise GobTypeError(f"{len(value)} bytes in an array of {type_.length}")
         write_uint(out, type_.length)
-        out += b"".join([_ESCAPED[byte] for byte in value])
+        out += escape(value)
 
     return write_byte_array
 
@@ -160,10 +158,7 @@ def _struct_writer(type_: schema.Struct) -> Write:
             if omitted(item) if omitted else not item:
                 delta += 1
                 continue
-            if delta < 0x80:
-                out.append(delta)
-            else:
-                write_uint(out, delta)
+            write_uint(out, delta)
             write_field(stream, out, item)
             delta = 1
         out.append(0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
-from imageserver.gob.byte_arrays import read_byte_arrays
+from imageserver.gob.byte_arrays import escape, read_byte_arrays
 
 BYTES = st.sampled_from([0, 5, 0x7F, 0x80, 0x85, 0xFE, 0xFF]) | st.integers(0, 0xFF)
 ARRAYS = st.lists(st.lists(BYTES, min_size=3, max_size=3).map(bytes), max_size=5)
@@ -85,6 +85,13 @@ def test_malformed(piece) -> None:
             read_byte_arrays(pieces, 3)
 
 
+@settings(derandomize=True, deadline=None)
+@given(st.binary(max_size=300) | st.permutations(range(256)).map(bytes))
+def test_escape(array) -> None:
+    """Any array is encoded as its numbers are, one by one."""
+    assert escape(array) == encode(array)
+
+
 HASHES = gob.Slice(gob.ByteArray(3))
 
 
@@ -140,6 +147,16 @@ def test_malformed_list(data) -> None:
     """What is not a list of arrays is refused."""
     with pytest.raises(GobDecodeError):
         gob.decode(data, HASHES)
+
+
+def test_cut_list() -> None:
+    """A list that ends too early is refused, wherever that is."""
+    whole = wire.uint(2) + b"".join(b"\3" + encode(a) for a in (b"\x81" * 3, bytes(3)))
+    definitions = wire.slice_(64, 65), wire.array(65, wire.UINT, 3)
+    for end in range(1, len(whole)):
+        data = wire.stream(*definitions, last=wire.value(64, b"\0", whole[:end]))
+        with pytest.raises(GobDecodeError):
+            gob.decode(data, HASHES)
 
 
 def test_too_long_list() -> None:
