@@ -5,7 +5,6 @@ What is decoded are the bytes that Go sends for the image.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from golang.toolchain import build
 from bench.big_image import OBJECTS, make_hashes, make_request
 from bench.measure import Row, measure, report
 from imageserver import gob
+from imageserver.daemon import keep_pauses_short
 from imageserver.images.admission import dismiss
 from imageserver.images.admission import measure as measure_image
 from imageserver.images.canonical import make_image_file
@@ -36,7 +36,6 @@ _CACHE = Path("build/bench").resolve()
 _RUNS = 5
 _SMALL_RUNS = 20_000
 _TICK_S = 0.001
-_SWITCH_INTERVAL_S = 0.001  # as in the daemon
 
 
 def _messages(path: str) -> list[bytes]:
@@ -76,7 +75,7 @@ def summarize_image(path: str) -> None:
 
 def pause_others(path: str) -> tuple[float, float]:
     """The longest times that another thread waits while an image is taken in."""
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    keep_pauses_short()
     messages = _messages(path)
     decoder = gob.Decoder(_LIMITS)
     gaps: list[float] = []
