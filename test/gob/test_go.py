@@ -9,8 +9,8 @@ import pytest
 from gob import go_types
 from gob.test_messages import MODULES
 from gob.test_properties import PROFILE, values_of, without_nil
-from golang.gobpeer import GobPeer, GoError
-from golang.toolchain import build, check
+from golang.gobpeer import GoError
+from golang.toolchain import check
 from hypothesis import given, settings
 
 from imageserver import gob
@@ -60,20 +60,6 @@ def basic_types() -> dict[str, gob.Type]:
 
 
 TYPES = message_types() | basic_types()
-
-
-@pytest.fixture(scope="session")
-def go_cache(request):
-    """A folder for what Go compiles."""
-    return request.config.cache.mkdir("go")
-
-
-@pytest.fixture(scope="session")
-def peer(go_cache):
-    """A running Go program."""
-    running = GobPeer(build(go_cache, "gobpeer"))
-    yield running
-    running.close()
 
 
 def send(value: Any, type_: gob.Type) -> bytes:
@@ -173,6 +159,21 @@ def test_times(peer, time) -> None:
     assert (received.offset_s or 0) == (time.offset_s or 0)
 
 
+@pytest.mark.parametrize("name", ["AddObjectResponse", "ImageUpdate", "Wrap"])
+def test_streams(peer, name) -> None:
+    """In a stream of several values types are defined once, on either side."""
+    encoder, decoder = gob.Encoder(), gob.Decoder(LIMITS)
+    values = [receive(peer.make(name, seed), TYPES[name]) for seed in range(20)]
+    sent = b"".join(encoder.encode(value, TYPES[name]) for value in values)
+    back, position, received = peer.echo(name, sent), 0, []
+    while position < len(back):
+        message, position = gob.next_message(back, position, LIMITS)
+        value = decoder.feed(message, TYPES[name])
+        if value is not gob.MORE:
+            received.append(value)
+    assert received == values
+
+
 def test_bytes_in_strings(peer) -> None:
     """Strings need not be UTF-8."""
     text = b"a\xff\xfe\0b".decode("utf-8", "surrogateescape")
@@ -181,7 +182,7 @@ def test_bytes_in_strings(peer) -> None:
 
 @pytest.mark.parametrize("depth", [1, 10, 60])
 def test_deep(peer, depth) -> None:
-    """Values nest to the limit and beyond it, interfaces in interfaces, too."""
+    """Values nest deep, interfaces in interfaces, too."""
     rec, wrap = go_types.Rec(1), go_types.Wrap("x", None, 1)
     for number in range(depth):
         rec = go_types.Rec(number, rec, (go_types.Rec(5),))

@@ -2,7 +2,7 @@
 //
 // It reads requests from standard input, one after the other, each a line and some bytes:
 //
-//	echo TYPE SEED LENGTH   decode a TYPE from the bytes, encode it again
+//	echo TYPE SEED LENGTH   decode all TYPEs in the bytes, encode them again in one stream
 //	make TYPE SEED 0        encode the random TYPE that belongs to the seed
 //	same TYPE SEED LENGTH   decode a TYPE; is it the one that "make" has sent?
 //	time TYPE COUNT LENGTH  decode and encode a TYPE again and again
@@ -54,11 +54,7 @@ func run(command, name string, seed int64, data []byte) ([]byte, error) {
 	}
 	switch command {
 	case "echo":
-		value, err := decode(kind, data)
-		if err != nil {
-			return nil, err
-		}
-		return encode(value)
+		return echo(kind, data)
 	case "make":
 		return encode(random(kind, seed))
 	case "same":
@@ -67,6 +63,24 @@ func run(command, name string, seed int64, data []byte) ([]byte, error) {
 		return measure(kind, int(seed), data)
 	}
 	return nil, fmt.Errorf("unknown command: %s", command)
+}
+
+func echo(kind reflect.Type, data []byte) ([]byte, error) {
+	var out bytes.Buffer
+	decoder, encoder := gob.NewDecoder(bytes.NewReader(data)), gob.NewEncoder(&out)
+	for {
+		value := reflect.New(kind)
+		err := decoder.DecodeValue(value)
+		if err == io.EOF && out.Len() > 0 {
+			return out.Bytes(), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := encoder.EncodeValue(value); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func decode(kind reflect.Type, data []byte) (reflect.Value, error) {
