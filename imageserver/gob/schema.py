@@ -217,7 +217,7 @@ class InterfaceValue:
     value: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class Scanned(Type):
     """A value that has a reader of its own, for what would be too many objects.
 

@@ -69,3 +69,11 @@ def test_write() -> None:
     assert gob.decode(sent, Holder).value == Holder(1, (5, 6), None)
     with pytest.raises(GobTypeError):
         gob.Encoder().encode(Summed(1, 11, None))
+
+
+def test_several() -> None:
+    """Values of different types have different readers and writers."""
+    other = gob.Scanned(gob.Map(INT, INT), summing)
+    assert other != SUM
+    assert gob.Encoder().encode({1: 2}, other).endswith(b"\1\2\4")
+    assert gob.Encoder().encode((5, 6), SUM).endswith(b"\2\x0a\x0c")
