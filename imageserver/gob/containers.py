@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from imageserver.errors import GobDecodeError
-from imageserver.gob import schema
 from imageserver.gob.byte_arrays import read_list
 from imageserver.gob.cursor import Cursor
 from imageserver.gob.primitives import read_uint
@@ -176,25 +175,13 @@ def map_reader(key: Reader, value: Reader) -> Reader:
 
 def struct_reader(cls: type, types: list[Type], steps: list[Step]) -> Reader:
     """The reader for instances of ``cls``, whose fields have these types."""
-    shared = [
-        None if isinstance(type_, schema.Struct) else type_.zero for type_ in types
-    ]
-    fresh = [
-        (slot, type_)
-        for slot, type_ in enumerate(types)
-        if isinstance(type_, schema.Struct)
-    ]
-
-    def zeros() -> list[Any]:
-        values = shared.copy()
-        for slot, type_ in fresh:
-            values[slot] = type_.zero
-        return values
+    zeros = [type_.zero for type_ in types]
+    empty = cls(*zeros)  # one for all: it takes a byte on the wire, but many here
 
     def finish(values: list[Any]) -> Any:
         return cls(*values)
 
-    return _fields_reader(zeros, finish, steps)
+    return _fields_reader(zeros, finish, lambda: empty, steps)
 
 
 def dict_reader(names: list[str], fields: list[Reader]) -> Reader:
@@ -208,22 +195,22 @@ def dict_reader(names: list[str], fields: list[Reader]) -> Reader:
             if value is not missing
         }
 
-    return _fields_reader(
-        lambda: [missing] * len(names), finish, list(enumerate(fields))
-    )
+    return _fields_reader([missing] * len(names), finish, dict, list(enumerate(fields)))
 
 
 def passing_struct_reader(fields: list[Reader]) -> Reader:
     """The reader that passes over a struct, and keeps nothing."""
-    return _fields_reader(list, lambda _: None, [(None, field) for field in fields])
+    steps: list[Step] = [(None, field) for field in fields]
+    return _fields_reader([], lambda _: None, lambda: None, steps)
 
 
 def _fields_reader(
-    zeros: Callable[[], list[Any]],
+    zeros: list[Any],
     finish: Callable[[list[Any]], Any],
+    make_empty: Callable[[], Any],
     steps: list[Step],
 ) -> Reader:
-    """The fields that are there, put over zeros, made into a value."""
+    """The fields that are there, put over zeros, made into a value; or none."""
 
     def step(number: int) -> Step:
         if number >= len(steps):
@@ -231,7 +218,7 @@ def _fields_reader(
         return steps[number]
 
     def read_struct(cursor: Cursor) -> Any:
-        values = zeros()
+        values = zeros.copy()
         number = -1
         while delta := read_uint(cursor):
             number += delta
@@ -239,10 +226,10 @@ def _fields_reader(
             value = reader.read(cursor)
             if slot is not None:
                 values[slot] = value
-        return finish(values)
+        return finish(values) if number >= 0 else make_empty()
 
     def resume_struct(cursor: Cursor) -> Steps:
-        values = zeros()
+        values = zeros.copy()
         number = -1
         while delta := read_uint(cursor):
             number += delta
@@ -254,7 +241,7 @@ def _fields_reader(
             )
             if slot is not None:
                 values[slot] = value
-        return finish(values)
+        return finish(values) if number >= 0 else make_empty()
 
     if any(reader.resumable for _, reader in steps):
         return Reader(resume_struct, resumable=True)

@@ -14,6 +14,7 @@ from imageserver.gob.cursor import Cursor
 
 _DOUBLE = struct.Struct("<d")
 _DOUBLE_BITS = struct.Struct(">Q")
+_SHORT = [bytes([value]) for value in range(0x80)]
 
 
 def read_uint(cursor: Cursor) -> int:
@@ -116,6 +117,8 @@ def write_string(out: bytearray, value: str) -> None:
 
 def uint_bytes(value: int) -> bytes:
     """The encoding of an unsigned integer, for example of a message length."""
+    if 0 <= value < 0x80:
+        return _SHORT[value]  # shared, where millions are kept
     out = bytearray()
     write_uint(out, value)
     return bytes(out)

@@ -57,7 +57,8 @@ class InodeTable:
         block_bytes: the same in whole blocks.
         objects: how often each object is used, by hash.
         object_bytes: the size that the inodes give for each object.
-        contradictions: why it cannot be the table of an image.
+        contradictions: why it cannot be the table of an image; not all of it, since
+            there may be millions.
     """
 
     encoded: bytearray = attrs.Factory(bytearray)
@@ -99,7 +100,7 @@ class InodeTable:
             case ComputedRegularInode():
                 self.computed.add(number)
             case None:
-                self.contradictions.append(f"inode {read_number(number)} is nil")
+                self._contradict(f"inode {read_number(number)} is nil")
 
     def add_regular(self, hashes: Sequence[bytes], sizes: Sequence[int]) -> None:
         """Account for regular inodes, but for their numbers."""
@@ -114,7 +115,11 @@ class InodeTable:
         first_size = self.object_bytes.setdefault
         for hash_, size in zip(hashes, sizes, strict=True):
             if first_size(hash_, size) != size:
-                self.contradictions.append(f"two sizes for object: {hash_.hex()}")
+                self._contradict(f"two sizes for object: {hash_.hex()}")
+
+    def _contradict(self, text: str) -> None:
+        if not self.contradictions:
+            self.contradictions.append(text)
 
     def clear(self) -> None:
         """Give up everything but the sums, step by step.

@@ -42,7 +42,7 @@ from imageserver.srpc.methods import Method
 from imageserver.worker import Worker
 
 _SERVICE = "ImageServer"
-_IMAGES = Limits(message_bytes=512 << 20)
+_IMAGES = Limits(message_bytes=512 << 20, elements=4 << 20)
 _ADDED_AT_ONCE = 2
 _SENT_AT_ONCE = 100
 _NANOSECONDS = 1_000_000_000
