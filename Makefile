@@ -3,10 +3,12 @@
 VENV ?= .venv
 PYTHON ?= python3
 TREE ?=
+SECONDS ?= 60
+TARGET ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob clean
+.PHONY: help demo test check unit bench-gob fuzz clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -14,6 +16,7 @@ help:
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
 	@echo "make bench-gob  the codec beside Go's own"
+	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -45,5 +48,10 @@ unit: $(READY)
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
 
+fuzz: $(READY)
+	@$(BIN)/python -c "import atheris" 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet --editable ".[fuzz]" --config-settings editable_mode=compat
+	PYTHONPATH=.:test $(BIN)/python -m fuzz .fuzz $(SECONDS) $(TARGET)
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .fuzz demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
