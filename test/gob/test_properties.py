@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from imageserver import gob
 from imageserver.errors import GobDecodeError
 from imageserver.model.image import Image, ImageArchive
+from imageserver.srpc.protocol import Message, Receiver
 
 PROFILE = settings(
     derandomize=True,
@@ -203,6 +205,37 @@ def test_mutations(seed) -> None:
             fed = [*bodies[:place], mutant, *bodies[place + 1 :]]
             feed(fed, type_)
             feed(fed, None)
+
+
+def receive(pieces: list[bytes], type_: Any) -> list[Any]:
+    """What a receiver takes and a decoder makes of it, while the bytes come in."""
+    receiver, decoder = Receiver(), gob.Decoder(LIMITS)
+    values = []
+    for piece in pieces:
+        receiver.receive_data(piece)
+        while (message := receiver.take(Message(LIMITS.message_bytes))) is not None:
+            value = decoder.feed(message, type_)
+            if value is not gob.MORE:
+                values.append(value)
+    assert len(receiver) == 0
+    return values
+
+
+@settings(PROFILE, max_examples=300)
+@given(st.sampled_from(CORPUS), st.booleans(), st.data())
+def test_any_chunking(vector, untyped, data) -> None:
+    """However a stream is cut on its way, the same values are received."""
+    stream, type_ = vector
+    if untyped:
+        type_ = None
+    if len(CORPUS) - CORPUS.index(vector) <= 2:  # files end in a checksum
+        stream = stream[: gob.decode(stream, type_).end]
+    marks = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
+    cuts = [0, *sorted(marks), len(stream)]
+    pieces = [stream[start:end] for start, end in pairwise(cuts)]
+    expected = recorded.decode_all(stream, type_)
+    assert repr(receive(pieces, type_)) == repr(expected)  # some are not numbers
+    assert expected
 
 
 def test_truncations() -> None:
