@@ -1,6 +1,6 @@
 """Go's gob: values to bytes and back, without input or output.
 
-The format is described in ``docs/protocol.md``, "Gob".
+The format is described in ``docs/gob.md``.
 """
 
 from imageserver.gob.declarations import evolve, field, struct, struct_info

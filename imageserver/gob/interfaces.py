@@ -1,4 +1,4 @@
-"""The reader for interface values: ``docs/protocol.md``, "Interface values".
+"""The reader for interface values: ``docs/gob.md``, "Interfaces".
 
 Definitions of types that are not known yet may stand in the middle of such a value,
 and cut its message there.

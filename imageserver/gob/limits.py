@@ -11,8 +11,8 @@ MIB = 1 << 20
 class Limits:
     """What one stream of gob messages may hold.
 
-    Memory grows only with bytes that arrived; these limits bound by how much, and
-    the work that a small input can ask for.
+    Memory grows only with bytes that arrived: ``docs/gob.md``, "Limits", has by how
+    much. These limits bound that, and the work that a small input can ask for.
 
     Attributes:
         message_bytes: the longest message; also of all messages of one value.

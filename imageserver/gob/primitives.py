@@ -1,4 +1,4 @@
-"""Numbers, strings and byte strings on the wire: ``docs/protocol.md``, "Gob".
+"""Numbers, strings and byte strings: ``docs/gob.md``, "Numbers" and "Kinds".
 
 Reading beyond the end of a message raises ``IndexError`` in the innermost loops;
 :mod:`imageserver.gob.decoder` turns that into

@@ -1,6 +1,6 @@
 """Readers for pairs of a type on the wire and a type asked for.
 
-The rules for such pairs are in ``docs/protocol.md``, "Compatible types". Where no
+The rules for such pairs are in ``docs/gob.md``, "Compatible types". Where no
 type is asked for (``None``), values are read as they come: structs as dicts of
 the fields that are there, arrays as tuples, self-marshalling types as
 :class:`~imageserver.gob.reader.Opaque`. Where nothing is asked for (``SKIP``),

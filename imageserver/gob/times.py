@@ -1,4 +1,4 @@
-"""Go's ``time.Time`` as it travels: ``docs/protocol.md``, "Times"."""
+"""Go's ``time.Time`` as it travels: ``docs/gob.md``, "Times"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Type definitions on the wire: ``docs/protocol.md``, "Type definitions".
+"""Type definitions on the wire: ``docs/gob.md``, "Definitions".
 
 A stream defines its types by ids of its own. Ids below 64 are fixed: the basic
 types, and the types of the definitions themselves. The names of types are for

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from gob import go_types
+from gob.test_document import worked_example
 from gob.test_messages import MODULES
 from gob.test_properties import PROFILE, values_of, without_nil
 from golang.gobpeer import GoError
@@ -17,6 +18,7 @@ from imageserver import gob
 from imageserver.errors import GobDecodeError
 from imageserver.gob import Time
 from imageserver.model.file_system import FileSystem
+from imageserver.model.image_messages import AddImageRequest
 from imageserver.model.inode import INODES
 
 SEEDS = range(60)
@@ -131,6 +133,14 @@ def test_bounds(peer, name, values) -> None:
     for value in values:
         received = receive(peer.echo(name, send(value, TYPES[name])), TYPES[name])
         assert repr(received) == repr(value)
+
+
+def test_worked_example(peer) -> None:
+    """Go reads the example of the document as we do."""
+    type_ = gob.Struct(AddImageRequest)
+    stream = worked_example()
+    echoed = peer.echo("AddImageRequest", stream)
+    assert receive(echoed, type_) == gob.decode(stream, type_).value
 
 
 def test_not_a_number(peer) -> None:
