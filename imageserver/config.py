@@ -13,15 +13,20 @@ from imageserver.flags import (
     DURATION,
     LIST,
     MINUTE,
+    SECOND,
+    SIZE,
     STRING,
     UINT,
     Flag,
     FlagSet,
     UsageError,
 )
+from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
+from imageserver.srpc.deadlines import Deadlines, Lengths
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
+_LIMITS = "Limits for peers"
 
 FLAGS = FlagSet(
     [
@@ -87,6 +92,13 @@ FLAGS = FlagSet(
             _TLS,
         ),
         Flag(
+            "requireTLS",
+            BOOL,
+            False,
+            "take only connections that are TLS from their first byte on; pages, too",
+            _TLS,
+        ),
+        Flag(
             "permitInsecureMode",
             BOOL,
             False,
@@ -130,6 +142,84 @@ FLAGS = FlagSet(
             _ACCESS,
         ),
         Flag(
+            "maxConnections",
+            UINT,
+            0,
+            "open connections; 0: 20000, or what the limit of open files allows",
+            _LIMITS,
+        ),
+        Flag(
+            "maxConnectionsPerAddress",
+            UINT,
+            0,
+            "... from one address, but this machine; 0: half of all",
+            _LIMITS,
+        ),
+        Flag(
+            "maxConnectionsPerUser",
+            UINT,
+            0,
+            "... by one user; 0: half of all",
+            _LIMITS,
+        ),
+        Flag(
+            "maxHalfOpenConnections",
+            UINT,
+            0,
+            "... of peers not known yet, and for pages; 0: 4096, or half of all",
+            _LIMITS,
+        ),
+        Flag(
+            "firstByteTimeout",
+            DURATION,
+            15 * SECOND,
+            "limit for the first byte on a connection",
+            _LIMITS,
+        ),
+        Flag(
+            "requestHeadTimeout",
+            DURATION,
+            30 * SECOND,
+            "limit for the head of the first request",
+            _LIMITS,
+        ),
+        Flag(
+            "callBodyTimeout",
+            DURATION,
+            15 * MINUTE,
+            "limit for each next piece of a call's body",
+            _LIMITS,
+        ),
+        Flag(
+            "stalledReaderTimeout",
+            DURATION,
+            5 * MINUTE,
+            "how long a peer may not read what it is sent",
+            _LIMITS,
+        ),
+        Flag(
+            "maxRequestHead",
+            SIZE,
+            32 << 10,
+            "length of the head of the first request",
+            _LIMITS,
+        ),
+        Flag("maxMethodLine", SIZE, 512, "length of a method line", _LIMITS),
+        Flag(
+            "maxHashListMessage",
+            SIZE,
+            32 << 20,
+            "length of a request of CheckObjects and GetObjects",
+            _LIMITS,
+        ),
+        Flag(
+            "maxImageMessage",
+            SIZE,
+            512 << 20,
+            "length of a request of AddImage",
+            _LIMITS,
+        ),
+        Flag(
             "username",
             STRING,
             "",
@@ -159,6 +249,7 @@ class Settings:
     generate_missing_webcert: bool
     srpc_default_tls_handshake_timeout: int
     srpc_default_keep_alive_period: int
+    require_tls: bool
     permit_insecure_mode: bool
     allow_public_add_objects: bool
     allow_public_check_objects: bool
@@ -166,6 +257,18 @@ class Settings:
     allow_unauthenticated_reads: bool
     srpc_trusted_users: tuple[str, ...]
     srpc_trusted_groups: tuple[str, ...]
+    max_connections: int
+    max_connections_per_address: int
+    max_connections_per_user: int
+    max_half_open_connections: int
+    first_byte_timeout: int
+    request_head_timeout: int
+    call_body_timeout: int
+    stalled_reader_timeout: int
+    max_request_head: int
+    max_method_line: int
+    max_hash_list_message: int
+    max_image_message: int
     username: str
     permit_root: bool
     version: bool
@@ -179,6 +282,37 @@ class Settings:
         """
         return self.permit_insecure_mode and not (
             self.ca_file and exists(Path(self.ca_file))
+        )
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """How long peers may take."""
+        return Deadlines(
+            first_byte_s=self.first_byte_timeout / SECOND,
+            head_s=self.request_head_timeout / SECOND,
+            handshake_s=self.srpc_default_tls_handshake_timeout / SECOND,
+            body_s=self.call_body_timeout / SECOND,
+            stall_s=self.stalled_reader_timeout / SECOND,
+            keep_alive_s=self.srpc_default_keep_alive_period / SECOND,
+        )
+
+    @property
+    def lengths(self) -> Lengths:
+        """How much peers may say before they are known."""
+        return Lengths(self.max_request_head, self.max_method_line)
+
+    def connection_limits(self, descriptors: int) -> ConnectionLimits:
+        """How many connections there may be.
+
+        Args:
+            descriptors: how many files and connections the process may have open.
+        """
+        return ConnectionLimits.choose(
+            descriptors,
+            self.max_connections,
+            self.max_connections_per_address,
+            self.max_connections_per_user,
+            self.max_half_open_connections,
         )
 
     @property
@@ -217,6 +351,9 @@ def parse(argv: Sequence[str]) -> Settings:
     settings = FLAGS.decode(parsed.values, Settings)
     if not 0 <= settings.port_num < 1 << 16:
         raise UsageError(f'invalid value "{settings.port_num}" for flag -portNum')
+    for flag in FLAGS.flags:
+        if flag.kind in (DURATION, SIZE) and parsed.values[flag.name] <= 0:
+            raise UsageError(f"-{flag.name} has to be more than 0")
     return settings
 
 

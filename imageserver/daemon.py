@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import pwd
+import resource
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -25,6 +27,7 @@ from imageserver.service import ImageServer
 PROGRAM = "imageserver"
 _FAILED = 1
 _MISUSED = 2
+_DESCRIPTORS = 1 << 20
 _TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
 _SWITCH_INTERVAL_S = 0.001  # how long a busy thread may keep the reactor waiting
 
@@ -101,6 +104,7 @@ def make_service(
         ImageServerError: it cannot be put together.
     """
     keep_pauses_short()
+    _raise_descriptor_limit()
     drop = partial(_become, settings.username) if settings.username else lambda: None
     return ImageServer(reactor, settings, drop, failed)
 
@@ -110,6 +114,15 @@ def keep_pauses_short() -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()  # what is there now stays; looking for garbage in it takes 20 ms
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many files and connections as the system lets us, as Go does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, _DESCRIPTORS) if hard >= 0 else _DESCRIPTORS
+    if wanted > soft >= 0:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _become(username: str) -> None:

@@ -10,7 +10,8 @@
     |  |- LocalProtocolError        we broke them
     |  '- RemoteProtocolError       the peer broke them
     |     |- PeerClosed             it went away
-    |     '- PeerTooSlow            it let a deadline pass
+    |     '- LimitExceeded          it took more than it may
+    |        '- PeerTooSlow         ... time: it let a deadline pass
     |- ConnectionFailed             no usable connection to a server
     |- CallError                    the server answered a call with an error line
     |  '- MethodDenied              ... with "access to method denied"
@@ -67,7 +68,19 @@ class PeerClosed(RemoteProtocolError):
     """The peer ended the connection."""
 
 
-class PeerTooSlow(RemoteProtocolError):
+class LimitExceeded(RemoteProtocolError):
+    """The peer took more than it may.
+
+    Attributes:
+        limit: the name of the limit, for metrics.
+    """
+
+    def __init__(self, limit: str, text: str) -> None:
+        super().__init__(text)
+        self.limit = limit
+
+
+class PeerTooSlow(LimitExceeded):
     """The peer let a deadline pass."""
 
 

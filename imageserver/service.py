@@ -8,6 +8,7 @@ call finds everything in place until it has ended.
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,6 @@ from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
-from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.credential_files import Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.front_door import FrontDoorFactory
@@ -48,7 +48,6 @@ _CPU_THREADS = 1
 _PAGES_THREADS = 1
 _BACKLOG = 1024
 _EXPIRY_INTERVAL_S = 1.0
-_NANOSECONDS = 1_000_000_000
 _INDEX_FILE = ".index.sqlite3"
 
 
@@ -80,6 +79,7 @@ class ImageServer(MultiService):
 
         Raises:
             CertificateError: the certificates cannot be used.
+            ConfigError: the settings contradict each other.
         """
         super().__init__()
         self.port: IListeningPort | None = None
@@ -98,6 +98,8 @@ class ImageServer(MultiService):
         )
         self.credentials.setServiceParent(self)
         self._insecure = self.credentials.current.server_tls is None
+        if self._insecure and settings.require_tls:
+            raise ConfigError("there is no TLS in insecure mode: leave -requireTLS out")
         self._server = self._make_server()
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
@@ -129,12 +131,15 @@ class ImageServer(MultiService):
         open_reads = settings.allow_unauthenticated_reads
         methods = MethodTable(
             [
-                *image_service.methods(open_reads=open_reads),
+                *image_service.methods(
+                    open_reads=open_reads, image_bytes=settings.max_image_message
+                ),
                 *self._object_service.methods(
                     public_add=settings.allow_public_add_objects,
                     public_check=settings.allow_public_check_objects,
                     public_get=settings.allow_public_get_objects,
                     open_reads=open_reads,
+                    hash_list_bytes=settings.max_hash_list_message,
                 ),
             ]
         )
@@ -143,17 +148,17 @@ class ImageServer(MultiService):
             trusted_users=frozenset(settings.srpc_trusted_users),
             trusted_groups=frozenset(settings.srpc_trusted_groups),
         )
-        deadlines = Deadlines(
-            handshake_s=settings.srpc_default_tls_handshake_timeout / _NANOSECONDS,
-            keep_alive_s=settings.srpc_default_keep_alive_period / _NANOSECONDS,
-        )
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return CallServer(
             self._reactor,
             methods,
             policy,
             self.credentials.current.server_tls,
             self._cpu,
-            deadlines,
+            settings.deadlines,
+            lengths=settings.lengths,
+            limits=settings.connection_limits(descriptors),
+            requires_tls=settings.require_tls,
         )
 
     def _use(self, credentials: Credentials) -> None:
@@ -181,7 +186,10 @@ class ImageServer(MultiService):
         self.port = self._listen(FrontDoorFactory(self._server, site))
         address: Any = self.port.getHost()
         self._log.info(
-            "listening on {host} port {port}", host=address.host, port=address.port
+            "listening on {host} port {port}, for up to {total} connections",
+            host=address.host,
+            port=address.port,
+            total=self._server.gate.limits.total,
         )
 
     def _listen(self, factory: FrontDoorFactory) -> IListeningPort:

@@ -42,7 +42,8 @@ from imageserver.srpc.methods import Method
 from imageserver.worker import Worker
 
 _SERVICE = "ImageServer"
-_IMAGES = Limits(message_bytes=512 << 20, elements=4 << 20)
+_IMAGE_BYTES = 512 << 20
+_IMAGE_ELEMENTS = 4 << 20
 _ADDED_AT_ONCE = 2
 _SENT_AT_ONCE = 100
 _NANOSECONDS = 1_000_000_000
@@ -71,8 +72,11 @@ class ImageService:
         self._adding = DeferredSemaphore(_ADDED_AT_ONCE)
         self._sending = DeferredSemaphore(_SENT_AT_ONCE)
 
-    def methods(self, *, open_reads: bool) -> list[Method]:
-        """The methods, with the access that the server's flags give."""
+    def methods(
+        self, *, open_reads: bool, image_bytes: int = _IMAGE_BYTES
+    ) -> list[Method]:
+        """The methods, with the access and the limits that the server's flags give."""
+        images = Limits(message_bytes=image_bytes, elements=_IMAGE_ELEMENTS)
 
         def powerful(name: str, request: type, reply: Any, **options: Any) -> Method:
             return Method(_SERVICE, name, request=request, reply=reply, **options)
@@ -83,9 +87,7 @@ class ImageService:
             )
 
         return [
-            powerful(
-                "AddImage", AddScannedImageRequest, self.add_image, limits=_IMAGES
-            ),
+            powerful("AddImage", AddScannedImageRequest, self.add_image, limits=images),
             powerful("MakeDirectory", MakeDirectoryRequest, self.make_directory),
             powerful("DeleteImage", DeleteImageRequest, self.delete_image, public=True),
             readable(

@@ -32,7 +32,7 @@ GET_OBJECTS_SLOTS = 100
 MAXIMUM_OBJECT_BYTES = 1 << 44
 
 _SERVICE = "ObjectServer"
-_HASH_LISTS = Limits(message_bytes=32 << 20)
+_HASH_LIST_BYTES = 32 << 20
 _BATCH_BYTES = 1 << 20
 _SMALL_BYTES = 256 << 10
 
@@ -58,8 +58,10 @@ class ObjectService:
         public_check: bool,
         public_get: bool,
         open_reads: bool,
+        hash_list_bytes: int = _HASH_LIST_BYTES,
     ) -> list[Method]:
-        """The methods, with the access that the server's flags give."""
+        """The methods, with the access and the limits that the server's flags give."""
+        hash_lists = Limits(message_bytes=hash_list_bytes)
         return [
             Method(_SERVICE, "AddObjects", public=public_add, stream=self.add_objects),
             Method(
@@ -69,7 +71,7 @@ class ObjectService:
                 unauthenticated=open_reads,
                 request=CheckObjectsRequest,
                 reply=self.check_objects,
-                limits=_HASH_LISTS,
+                limits=hash_lists,
             ),
             Method(
                 _SERVICE,
@@ -77,7 +79,7 @@ class ObjectService:
                 public=public_get,
                 unauthenticated=open_reads,
                 stream=self.get_objects,
-                limits=_HASH_LISTS,
+                limits=hash_lists,
             ),
         ]
 

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from imageserver.errors import PeerClosed, PeerTooSlow, StoreError
 from imageserver.srpc.channel import Channel
+from imageserver.srpc.limit import Limit
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 1 << 20
@@ -122,7 +123,9 @@ class _SendfileProducer:
         self._loading: Deferred[Any] | None = None
         self._done: Deferred[None] = Deferred()
         self._stalled = self._channel.clock.callLater(
-            self._channel.deadlines.stall_s, self._fail, PeerTooSlow("nothing read")
+            self._channel.deadlines.stall_s,
+            self._fail,
+            PeerTooSlow(Limit.READING, "nothing read"),
         )
 
     async def run(self) -> None:

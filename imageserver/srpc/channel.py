@@ -29,6 +29,7 @@ from imageserver.errors import (
     RemoteProtocolError,
 )
 from imageserver.srpc.deadlines import Deadlines
+from imageserver.srpc.limit import Limit
 from imageserver.srpc.outgoing import Outgoing
 from imageserver.srpc.protocol import Receiver, Want
 
@@ -107,7 +108,8 @@ class Channel(Protocol):
             PeerClosed: the connection is lost, or the handshake has failed.
         """
         self._check_connected()
-        await self._within(self.deadlines.handshake_s, self._handshake)
+        limit_s = self.deadlines.handshake_s
+        await self._within(limit_s, self._handshake, Limit.HANDSHAKE)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have arrived."""
@@ -179,7 +181,7 @@ class Channel(Protocol):
         self._wanted = Deferred()
         self._resume_reading()
         try:
-            result: T = await self._within(timeout_s, self._wanted)
+            result: T = await self._within(timeout_s, self._wanted, Limit.BODY)
         finally:
             self._want = self._wanted = None
         return result
@@ -210,7 +212,8 @@ class Channel(Protocol):
         while not self._writable and self._lost is None:
             self._drained = Deferred()
             try:
-                await self._within(self.deadlines.stall_s, self._drained)
+                limit_s = self.deadlines.stall_s
+                await self._within(limit_s, self._drained, Limit.READING)
             finally:
                 self._drained = None
             self._write_while_writable()
@@ -274,7 +277,9 @@ class Channel(Protocol):
         while self._outgoing and self._writable and not self.lost:
             self.transport.write(self._outgoing.take_piece())
 
-    async def _within(self, timeout_s: float | None, deferred: Deferred[T]) -> T:
+    async def _within(
+        self, timeout_s: float | None, deferred: Deferred[T], limit: Limit
+    ) -> T:
         if timeout_s is None:
             return await deferred
         deferred.addTimeout(timeout_s, self.clock)
@@ -282,7 +287,7 @@ class Channel(Protocol):
             return await deferred
         except TimeoutError:
             self.abort()
-            raise PeerTooSlow(f"nothing for {timeout_s:g} s") from None
+            raise PeerTooSlow(limit, f"nothing for {timeout_s:g} s") from None
 
     def _try_to_satisfy(self) -> None:
         if self._wanted is None or self._want is None or self._wanted.called:

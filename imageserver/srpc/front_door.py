@@ -1,21 +1,36 @@
 """One port, several protocols: the first bytes tell which.
 
-``CONNECT`` to an SRPC endpoint is answered here, in the exact form that existing
-clients compare; they end their lines with a bare LF, which no HTTP server of Twisted
-takes. Any other request is replayed, with CRLF line ends, into the HTTP channel.
+::
+
+    0x16            TLS for the whole connection; then, inside of it:
+    CONNECT <path>  calls, on TLS if the path says so
+    anything else   pages: replayed, with CRLF line ends, into the HTTP channel
+
+Existing clients end their lines with a bare LF, which no HTTP server of Twisted takes,
+and compare the answer to CONNECT byte by byte: it is made here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IProtocolFactory,
+)
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from imageserver.errors import RemoteProtocolError
+from imageserver.errors import CertificateError, RemoteProtocolError
+from imageserver.srpc.access import ANONYMOUS, Identity
+from imageserver.srpc.accounting import PLAIN, TLS, Way
 from imageserver.srpc.channel import Channel
+from imageserver.srpc.connection_limits import Place
+from imageserver.srpc.limit import Limit
 from imageserver.srpc.protocol import (
     ACCEPTED,
     JSON_TLS_PATH,
@@ -27,117 +42,224 @@ from imageserver.srpc.protocol import (
 )
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.socket_options import set_socket_options
-from imageserver.srpc.tls import wrap
+from imageserver.srpc.tls import peer_identity, wrap
+
+HANDSHAKE_RECORD = b"\x16"
+ALERT = bytes.fromhex("15030100020246")
+"""A fatal alert, "protocol version": clients that see it begin again, with TLS."""
 
 _MAPPED = "::ffff:"  # stands in front of IPv4 addresses on a port for both
-_HEAD_LIMIT = 32 << 10
 
 
 class FrontDoor(Protocol):
-    """Reads the head of the first request, then hands the connection on."""
+    """Looks at the first byte, and keeps the clock until the peer is known."""
 
     transport: Any
-    _log = Logger()
 
     def __init__(self, server: CallServer, site: IProtocolFactory) -> None:
-        self._server = server
-        self._site = site
-        self._receiver = Receiver()
-        self._inner: Any = None
+        self.server = server
+        self.site = site
+        self.place: Place | None = None
+        self.inner: Any = None
         self._deadline: IDelayedCall | None = None
         self._refused = False
 
     def connectionMade(self) -> None:
         """The clock starts."""
-        set_socket_options(self.transport, self._server.deadlines.keep_alive_s)
-        self._deadline = self._server.clock.callLater(
-            self._server.deadlines.head_s,
-            self.transport.abortConnection,
-        )
+        self.server.accounting.accepted += 1
+        self.server.accounting.open_raw += 1
+        deadlines = self.server.deadlines
+        set_socket_options(self.transport, deadlines.keep_alive_s)
+        self.expect(Limit.FIRST_BYTE, deadlines.first_byte_s)
 
     def dataReceived(self, data: bytes) -> None:
-        """Collect the head, or pass bytes on."""
-        if self._inner is not None:
-            self._inner.dataReceived(data)
+        """Begin, or pass bytes on."""
+        if self.inner is None:
+            if self._refused:
+                return
+            self._begin(data[:1])
+            if self.inner is None:
+                return
+        self.inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Pass the news on."""
+        self.server.accounting.open_raw -= 1
+        self.stop_clock()
+        if self.place is not None:
+            self.place.leave()
+        if self.inner is not None:
+            inner, self.inner = self.inner, None
+            inner.connectionLost(reason)
+        self._refused = True
+
+    @property
+    def peer(self) -> str:
+        """Address and port of the peer."""
+        address = self.transport.getPeer()
+        return f"{address.host.removeprefix(_MAPPED)}:{address.port}"
+
+    def expect(self, limit: Limit, seconds: float) -> None:
+        """Something has to happen in time."""
+        self.stop_clock()
+        self._deadline = self.server.clock.callLater(seconds, self._expire, limit)
+
+    def stop_clock(self) -> None:
+        """It has happened."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+    def evict(self) -> None:
+        """Make room for somebody else."""
+        self._expire(Limit.HALF_OPEN)
+
+    def refuse(self, answer: bytes) -> None:
+        """Say no; what still comes is not looked at. The clock runs on."""
+        self._refused = True
+        self.inner = None
+        self.server.accounting.rejected += 1
+        self.transport.write(answer)
+        # Closing with unread bytes would reset the connection, and the answer be lost.
+        self.transport.loseWriteConnection()
+
+    def _begin(self, first: bytes) -> None:
+        server = self.server
+        if first == HANDSHAKE_RECORD and server.tls is not None:
+            self.expect(Limit.HANDSHAKE, server.deadlines.handshake_s)
+            self.inner = wrap(Entrance(self), server.tls.optional, self.transport)
             return
-        if self._refused:
+        self.expect(Limit.HEADER_TIME, server.deadlines.head_s)
+        if server.requires_tls:
+            self.refuse(ALERT)
             return
+        self.inner = Entrance(self)
+        self.inner.makeConnection(self.transport)
+
+    def _expire(self, limit: Limit) -> None:
+        self.server.exceeded(limit, self.peer)
+        self.transport.abortConnection()
+
+
+@implementer(IHandshakeListener)
+class Entrance(Protocol):
+    """Reads the head of the first request, then makes way for what it asks for.
+
+    Its transport is that of the door, or TLS on it.
+    """
+
+    transport: Any
+
+    def __init__(self, door: FrontDoor) -> None:
+        self._door = door
+        self._server = door.server
+        self._receiver = Receiver()
+
+    def handshakeCompleted(self) -> None:
+        """See ``IHandshakeListener``."""
+        self._door.expect(Limit.HEADER_TIME, self._server.deadlines.head_s)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """It has ended before it began."""
+        if self._is_tls:
+            self._server.sparing_log.info(
+                "no request",
+                "{peer}: no request over TLS: {reason}",
+                peer=self._door.peer,
+                reason=reason.getErrorMessage(),
+            )
+
+    def dataReceived(self, data: bytes) -> None:
+        """Collect the head."""
         self._receiver.receive_data(data)
         try:
-            request = self._receiver.take(Head(_HEAD_LIMIT))
+            request = self._receiver.take(Head(self._server.lengths.head))
         except RemoteProtocolError as error:
-            self._log.info("{peer}: {error}", peer=self._peer, error=error)
+            self._server.note(error, self._door.peer)
             self._refuse("400 Bad Request")
             return
         if request is not None:
             self._open(request)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Pass the news on."""
-        self._stop_clock()
-        if self._inner is not None:
-            self._inner.connectionLost(reason)
-
     @property
-    def _peer(self) -> str:
-        address = self.transport.getPeer()
-        return f"{address.host.removeprefix(_MAPPED)}:{address.port}"
-
-    def _stop_clock(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+    def _is_tls(self) -> bool:
+        return self.transport is not self._door.transport
 
     def _open(self, request: Request) -> None:
         endpoint = request.endpoint
         if endpoint is None:
             self._replay(request)
             return
-        refusal = self._refusal(request, endpoint)
+        refusal, identity = self._decide(request, endpoint)
         if refusal:
             self._refuse(refusal)
             return
-        self._stop_clock()
+        server, door = self._server, self._door
+        door.stop_clock()
         self.transport.write(ACCEPTED)
-        channel = Channel(self._server.clock, self._server.deadlines)
-        inner: Protocol = channel
-        if endpoint == TLS_PATH:
-            assert self._server.tls is not None  # noqa: S101 - _refusal has seen to it
-            inner = wrap(channel, self._server.tls, self.transport)
+        channel = Channel(server.clock, server.deadlines)
+        if endpoint == TLS_PATH and not self._is_tls:
+            assert server.tls is not None  # noqa: S101 - _decide has seen to it
+            self._make_way(wrap(channel, server.tls, self.transport))
         else:
             channel.makeConnection(self.transport)
-        self._inner = inner
-        self._server.serve(channel, request.method_powers, self._peer)
+            self._make_way(channel)
+        server.serve(
+            channel,
+            request.method_powers,
+            door.peer,
+            way=Way(TLS if channel.is_tls else PLAIN),
+            identity=identity,
+            place=door.place,
+        )
         self._pass_rest()
 
-    def _refusal(self, request: Request, endpoint: bytes) -> str:
-        """Status of the answer if the endpoint is not to be had; empty if it is."""
+    def _decide(self, request: Request, endpoint: bytes) -> tuple[str, Identity | None]:
+        """Status of a refusal, empty if there is none; and who the peer is.
+
+        Who it is may not be known yet: ``None``.
+        """
         over_tls = endpoint in (TLS_PATH, JSON_TLS_PATH)
+        identity = None if over_tls else ANONYMOUS
+        refusal = ""
         if over_tls and self._server.tls is None:
-            return "404 Not Found"
-        if request.method != b"CONNECT":
-            return "400 Bad Request"
-        if (
-            endpoint not in (TLS_PATH, JSON_TLS_PATH)
-            and not self._server.offers_unsecured
-        ):
-            return "405 Method Not Allowed"
-        if not request.is_query_well_formed:
-            return "400 Bad Request"
-        if endpoint not in (TLS_PATH, UNSECURED_PATH):
-            return "404 Not Found"  # the JSON coder is not offered
-        return ""
+            refusal = "404 Not Found"
+        elif request.method != b"CONNECT":
+            refusal = "400 Bad Request"
+        elif not over_tls and not self._server.offers_unsecured:
+            refusal = "405 Method Not Allowed"
+        elif over_tls and self._is_tls and (identity := self._identify()) is None:
+            refusal = "401 Unauthorized"
+        elif not request.is_query_well_formed:
+            refusal = "400 Bad Request"
+        elif endpoint not in (TLS_PATH, UNSECURED_PATH):
+            refusal = "404 Not Found"  # the JSON coder is not offered
+        return refusal, identity
+
+    def _identify(self) -> Identity | None:
+        """Who the peer of a connection that began with TLS is."""
+        try:
+            return peer_identity(self.transport)
+        except CertificateError as error:
+            self._server.note(error, self._door.peer)
+            return None
 
     def _refuse(self, status: str) -> None:
-        self._refused = True
         head = f"HTTP/1.0 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        self.transport.write(head.encode())
-        self.transport.loseConnection()
+        if self._is_tls:
+            self._server.accounting.rejected += 1
+            self.transport.write(head.encode())
+            self.transport.wrappedProtocol = Protocol()
+            self.transport.loseConnection()
+        else:
+            self._door.refuse(head.encode())
 
     def _replay(self, request: Request) -> None:
         """Let the HTTP channel see the request as if it had come to it."""
-        self._stop_clock()
-        inner: Any = self._site.buildProtocol(self.transport.getPeer())
-        self._inner = inner
+        self._door.stop_clock()
+        self._server.accounting.pages += 1
+        inner: Any = self._door.site.buildProtocol(self.transport.getPeer())
+        self._make_way(inner)
         inner.makeConnection(self.transport)
         head = request.head
         if request.method == b"CONNECT":  # to a page: whoever asks so wants to see it
@@ -145,10 +267,18 @@ class FrontDoor(Protocol):
         inner.dataReceived(head)
         self._pass_rest()
 
+    def _make_way(self, inner: Any) -> None:
+        """Bytes go to ``inner`` from now on."""
+        if self._is_tls:
+            self.transport.wrappedProtocol = inner
+        else:
+            self._door.inner = inner
+        self._next: Callable[[bytes], None] = inner.dataReceived
+
     def _pass_rest(self) -> None:
         rest = self._receiver.rest()
         if rest:
-            self.dataReceived(rest)
+            self._next(rest)
 
 
 class FrontDoorFactory(Factory):
@@ -161,9 +291,12 @@ class FrontDoorFactory(Factory):
         self._server = server
         self._site = site
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """See ``IProtocolFactory``."""
-        return FrontDoor(self._server, self._site)
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """See ``IProtocolFactory``; ``None`` if there are too many connections."""
+        door = FrontDoor(self._server, self._site)
+        host = getattr(addr, "host", "")
+        door.place = self._server.gate.admit(host, door.evict)
+        return None if door.place is None else door
 
     def doStart(self) -> None:
         """Start the clock of the site, too."""

@@ -22,8 +22,14 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from imageserver.errors import GobDecodeError, PeerClosed, RemoteProtocolError
+from imageserver.errors import (
+    GobDecodeError,
+    LimitExceeded,
+    PeerClosed,
+    RemoteProtocolError,
+)
 from imageserver.gob import parse_message_length
+from imageserver.srpc.limit import Limit
 
 UNSECURED_PATH = b"/_goSRPC_/"
 TLS_PATH = b"/_go_TLS_SRPC_/"
@@ -35,8 +41,8 @@ PLAIN_PAGES = frozenset(
 )
 
 ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
-METHOD_LINE_LIMIT = 512
 DENIED = "access to method denied"
+_ANY_LENGTH = 1 << 64
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -57,13 +63,15 @@ class Line:
     """A line; it is returned without the LF. ``limit`` counts bytes before the LF."""
 
     limit: int
+    name: Limit = Limit.LINE
 
     def take(self, buffer: bytearray) -> bytes | None:
         """See :class:`Want`."""
         end = buffer.find(b"\n", 0, self.limit + 1)
         if end < 0:
             if len(buffer) > self.limit:
-                raise RemoteProtocolError(f"line longer than {self.limit} bytes")
+                text = f"line longer than {self.limit} bytes"
+                raise LimitExceeded(self.name, text)
             return None
         line = bytes(buffer[:end])
         del buffer[: end + 1]
@@ -79,12 +87,14 @@ class Message:
     def take(self, buffer: bytearray) -> bytes | None:
         """See :class:`Want`."""
         try:
-            found = parse_message_length(buffer[:9], self.limit)
+            found = parse_message_length(buffer[:9], _ANY_LENGTH)
         except GobDecodeError as error:
             raise RemoteProtocolError(str(error)) from error
         if found is None:
             return None
         length, size = found
+        if length > self.limit:
+            raise LimitExceeded(Limit.MESSAGE, "invalid message length")
         end = size + length
         if len(buffer) < end:
             return None
@@ -204,7 +214,8 @@ class Head:
         ]
         if not ends:
             if len(buffer) >= self.limit:
-                raise RemoteProtocolError(f"head longer than {self.limit} bytes")
+                text = f"head longer than {self.limit} bytes"
+                raise LimitExceeded(Limit.HEADER, text)
             return None
         lines = [line.rstrip(b"\r") for line in bytes(buffer[: min(ends)]).split(b"\n")]
         del buffer[: min(ends)]

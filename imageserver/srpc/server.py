@@ -15,6 +15,7 @@ from imageserver.errors import (
     GobDecodeError,
     GobTypeError,
     ImageServerError,
+    LimitExceeded,
     LocalProtocolError,
     PeerClosed,
     ProtocolError,
@@ -27,30 +28,33 @@ from imageserver.srpc.access import (
     Policy,
     has_method_access,
 )
+from imageserver.srpc.accounting import PLAIN, TLS, Accounting, MethodAccount, Way
 from imageserver.srpc.call import Call, SelfSending
-from imageserver.srpc.channel import Channel, Deadlines
+from imageserver.srpc.channel import Channel
+from imageserver.srpc.connection_limits import ConnectionLimits, Gate, Place
+from imageserver.srpc.deadlines import Deadlines, Lengths
+from imageserver.srpc.limit import Limit
 from imageserver.srpc.methods import SMALL, Method, MethodTable
 from imageserver.srpc.protocol import (
     DENIED,
-    METHOD_LINE_LIMIT,
     Line,
     error_line,
     split_method,
 )
+from imageserver.srpc.sparing_log import SparingLog
 from imageserver.srpc.tls import ServerTLS, peer_identity
 from imageserver.worker import Worker
 
 
-@attrs.define
-class Counters:
-    """What the server has done so far, for the status page."""
+@attrs.frozen
+class _Arrival:
+    """What is known about a connection; see :meth:`CallServer.serve`."""
 
-    connections: int = 0
-    open_connections: int = 0
-    calls: int = 0
-    running_calls: int = 0
-    denied_calls: int = 0
-    crashed_calls: int = 0
+    powers: bool
+    address: str
+    way: Way
+    identity: Identity | None
+    place: Place | None
 
 
 class CallServer:
@@ -60,8 +64,12 @@ class CallServer:
         methods: what can be called.
         policy: who is trusted.
         tls: how TLS endpoints are secured; ``None`` if there are none.
+        requires_tls: whether connections have to be TLS from their first byte.
         deadlines: how long peers may take.
-        counters: what happened so far.
+        lengths: how much they may say.
+        gate: lets connections in.
+        accounting: what happened so far.
+        sparing_log: for what any peer can cause.
     """
 
     _log = Logger()
@@ -74,12 +82,21 @@ class CallServer:
         tls: ServerTLS | None,
         decoding: Worker,
         deadlines: Deadlines,
+        *,
+        lengths: Lengths | None = None,
+        limits: ConnectionLimits | None = None,
+        requires_tls: bool = False,
     ) -> None:
         self.methods = methods
         self.policy = policy
         self.tls = tls
+        self.requires_tls = requires_tls
         self.deadlines = deadlines
-        self.counters = Counters()
+        self.lengths = lengths or Lengths()
+        self.accounting = Accounting(methods)
+        self.sparing_log = SparingLog(self._log, clock.seconds)
+        self.gate = Gate(limits or ConnectionLimits(), clock.seconds)
+        self.gate.exceeded = self._refused
         self.clock = clock
         self._decoding = decoding
         self._open: dict[Channel, Deferred[None]] = {}
@@ -90,18 +107,55 @@ class CallServer:
         """Whether there is anything to call without TLS."""
         return self.policy.insecure or self.methods.any_unauthenticated
 
-    def serve(self, channel: Channel, powers: bool, address: str) -> None:
-        """Answer calls until the connection ends.
+    def exceeded(self, limit: Limit, peer: str) -> None:
+        """A peer ran into a limit; its connection is closed."""
+        self.accounting.limits[limit] += 1
+        self.sparing_log.info(
+            limit, "connection from {peer} closed: {limit}", peer=peer, limit=limit
+        )
 
-        On TLS this begins with the handshake, and the peer's certificate says who
-        it is.
+    def note(self, error: Exception, peer: str) -> None:
+        """A connection ends because of what the peer did."""
+        self._count(error)
+        self.sparing_log.info(
+            type(error).__name__,
+            "connection from {peer} closed: {error}",
+            peer=peer,
+            error=error,
+        )
+
+    def _count(self, error: Exception) -> None:
+        if isinstance(error, LimitExceeded):
+            self.accounting.limits[Limit(error.limit)] += 1
+
+    def _refused(self, limit: Limit, host: str) -> None:
+        self.accounting.rejected += 1
+        self.exceeded(limit, host)
+
+    def serve(
+        self,
+        channel: Channel,
+        powers: bool,
+        address: str,
+        *,
+        way: Way | None = None,
+        identity: Identity | None = None,
+        place: Place | None = None,
+    ) -> None:
+        """Answer calls until the connection ends.
 
         Args:
             channel: the connection, after CONNECT was accepted.
             powers: whether the peer wants to use its method powers.
             address: where it comes from.
+            way: how calls come in; found out if left out.
+            identity: who the peer is; ``None``: on TLS, a handshake comes first, and
+                the peer's certificate says it.
+            place: the connection's place among all.
         """
-        serving = Deferred.fromCoroutine(self._serve(channel, powers, address))
+        way = way or Way(TLS if channel.is_tls else PLAIN)
+        arrival = _Arrival(powers, address, way, identity, place)
+        serving = Deferred.fromCoroutine(self._serve(channel, arrival))
         self._open[channel] = serving
         serving.addBoth(self._forget, channel)
 
@@ -111,24 +165,21 @@ class CallServer:
         if result is not None:
             self._log.failure("a connection did not end well", result)
 
-    async def _serve(self, channel: Channel, powers: bool, address: str) -> None:
-        self.counters.connections += 1
-        self.counters.open_connections += 1
+    async def _serve(self, channel: Channel, arrival: _Arrival) -> None:
+        self.accounting.connected(arrival.way)
         try:
-            identity = await self._identify(channel)
-            await self._answer_calls(channel, identity, powers, address)
+            identity = await self._identify(channel, arrival)
+            await self._answer_calls(channel, identity, arrival)
         except (ProtocolError, CertificateError) as error:
-            self._log.info(
-                "connection from {address} closed: {error}",
-                address=address,
-                error=error,
-            )
+            self.note(error, arrival.address)
         except Exception:
-            self._log.failure("connection from {address} failed", address=address)
+            self._log.failure(
+                "connection from {address} failed", address=arrival.address
+            )
         finally:
             channel.close(linger=True)
         await channel.departure()
-        self.counters.open_connections -= 1
+        self.accounting.disconnected(arrival.way)
 
     def start(self) -> None:
         """Begin to run calls; those that came before have waited."""
@@ -155,22 +206,29 @@ class CallServer:
         for serving in list(self._open.values()):
             await serving
 
-    async def _identify(self, channel: Channel) -> Identity:
+    async def _identify(self, channel: Channel, arrival: _Arrival) -> Identity:
         """Who is at the other end.
 
         Raises:
             CertificateError: the certificate does not say.
-            RemoteProtocolError: the handshake failed or took too long.
+            RemoteProtocolError: the handshake failed or took too long, or too many
+                connections are the user's.
         """
-        if not channel.is_tls:
-            return ANONYMOUS
-        await channel.handshake()
-        return peer_identity(channel.transport)
+        identity = arrival.identity
+        if identity is None and channel.is_tls:
+            await channel.handshake()
+            identity = peer_identity(channel.transport)
+        identity = identity or ANONYMOUS
+        place = arrival.place
+        if place is not None and not place.identify(identity.user):
+            text = f"too many connections of {identity.user!r}"
+            raise LimitExceeded(Limit.USER, text)
+        return identity
 
     async def _answer_calls(
-        self, channel: Channel, identity: Identity, powers: bool, address: str
+        self, channel: Channel, identity: Identity, arrival: _Arrival
     ) -> None:
-        line_wanted = Line(METHOD_LINE_LIMIT)
+        line_wanted = Line(self.lengths.method_line, Limit.METHOD_LINE)
         while True:
             try:
                 line = (await channel.take(line_wanted)).strip()
@@ -186,62 +244,67 @@ class CallServer:
                 channel.write(error_line(str(error.args[0])))
                 await channel.drain()
                 continue
-            access = self._admit(method, identity, powers, address)
+            access = self._admit(method, identity, arrival)
             if access is None:
                 channel.write(error_line(DENIED))
                 await channel.drain()
                 continue
-            caller = Caller(identity, access, address, channel.departure)
-            if not await self._run(channel, method, caller):
+            caller = Caller(identity, access, arrival.address, channel.departure)
+            if not await self._run(channel, method, caller, arrival.way):
                 return
 
     def _admit(
-        self, method: Method, identity: Identity, powers: bool, address: str
+        self, method: Method, identity: Identity, arrival: _Arrival
     ) -> bool | None:
         """Whether the caller has power over the method; ``None``: not permitted."""
-        access = has_method_access(self.policy, identity, powers, method.full_name)
+        name, powers = method.full_name, arrival.powers
+        access = has_method_access(self.policy, identity, powers, name)
         if access or (method.public and identity.user) or method.unauthenticated:
             return access
-        self.counters.denied_calls += 1
+        self.accounting.methods[name].denied += 1
         self._log.warn(
             "{method} denied to {user!r} from {address}",
-            method=method.full_name,
+            method=name,
             user=identity.user,
-            address=address,
+            address=arrival.address,
         )
         return None
 
-    async def _run(self, channel: Channel, method: Method, caller: Caller) -> bool:
+    async def _run(
+        self, channel: Channel, method: Method, caller: Caller, way: Way
+    ) -> bool:
         """Run one call; whether the connection is good for another one."""
-        self.counters.calls += 1
-        self.counters.running_calls += 1
+        account = self.accounting.methods[method.full_name]
+        account.begin(way)
         started_s = self.clock.seconds()
         call = Call(channel, caller, method.limits, self._decoding)
-        outcome = "ok"
+        usable, outcome = False, "ok"
         try:
             await self._started()
             if method.reply is not None:
-                usable, outcome = await self._reply(call, method)
+                usable, outcome = await self._reply(call, method, account)
             else:
-                usable = True
                 await self._stream(call, method)
+                usable = True
             await channel.drain()
         except Exception as error:
             usable = False
             outcome = f"failed: {error}"
+            self._count(error)
             if not _is_meant_for_client(error):
-                self.counters.crashed_calls += 1
+                account.crashed += 1
                 self._log.failure("{method} crashed", method=method.full_name)
                 outcome = "internal error"
         finally:
-            self.counters.running_calls -= 1
+            duration_ms = (self.clock.seconds() - started_s) * 1000
+            account.end(duration_ms, usable=usable)
         self._log.info(
             "{method} by {user!r} from {address}: {outcome} ({duration_ms:.1f} ms)",
             method=method.full_name,
             user=caller.user,
             address=caller.address,
             outcome=outcome,
-            duration_ms=(self.clock.seconds() - started_s) * 1000,
+            duration_ms=duration_ms,
         )
         return usable
 
@@ -257,7 +320,9 @@ class CallServer:
             return call.encode(response)
         return await self._decoding.run(call.encode, response)
 
-    async def _reply(self, call: Call, method: Method) -> tuple[bool, str]:
+    async def _reply(
+        self, call: Call, method: Method, account: MethodAccount
+    ) -> tuple[bool, str]:
         """Run a request-reply method; whether to go on, and what happened."""
         assert method.request is not None  # noqa: S101 - see above
         assert method.reply is not None  # noqa: S101
@@ -267,20 +332,26 @@ class CallServer:
             request: Any = await call.receive(method.request)
         except (GobDecodeError, RemoteProtocolError) as error:
             # What follows cannot be told from a method line: say so, and close.
+            self._count(error)
             call.write(error_line(str(error)))
             return False, str(error)
+        started_s, is_error = self.clock.seconds(), True
         try:
             response = await method.reply(call.caller, request)
             self_sending = isinstance(response, SelfSending)
             encoded = (
                 b"" if self_sending else await self._encode(call, method, response)
             )
+            is_error = False
         except Exception as error:
             if not _is_meant_for_client(error):
                 call.write(error_line("internal error"))
                 raise
             call.write(error_line(str(error)))
             return True, str(error)
+        finally:
+            duration_ms = (self.clock.seconds() - started_s) * 1000
+            account.reply(duration_ms, is_error=is_error)
         call.write(b"\n" + encoded)
         if self_sending:
             await response.send_to(call)

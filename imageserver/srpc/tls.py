@@ -149,18 +149,27 @@ class ServerTLS:
 
     Attributes:
         trust: whom it believes.
+        optional: the same where the whole connection is TLS: whoever has no certificate
+            or a bad one gets in, but has no identity.
     """
 
     def __init__(self, key_pair: KeyPair, trust: Trust) -> None:
         """Use ``key_pair``, and believe whom ``trust`` says.
 
-        With no authority, everybody is refused.
+        With no authority, nobody has an identity.
         """
-        context = _context(key_pair)
-        make_store(trust.authorities, context.get_cert_store())
-        context.set_verify(
+        self.trust = trust
+        self._context = self._make_context(key_pair)
+        self._context.set_verify(
             SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_result
         )
+        optional = self._make_context(key_pair)
+        optional.set_verify(SSL.VERIFY_PEER, _remember_result)
+        self.optional = OptionalTLS(optional)
+
+    def _make_context(self, key_pair: KeyPair) -> SSL.Context:
+        trust, context = self.trust, _context(key_pair)
+        make_store(trust.authorities, context.get_cert_store())
         # Clients with several certificates choose by this list.
         for authority in trust.authorities:
             context.add_client_ca(authority)
@@ -170,12 +179,29 @@ class ServerTLS:
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_id(_SESSION_CONTEXT)
         context.set_app_data(trust)  # for peer_identity
-        self.trust = trust
-        self._context = context
+        return context
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See ``IOpenSSLServerConnectionCreator``."""
         return SSL.Connection(self._context, None)
+
+
+class _LenientConnection(SSL.Connection):
+    """Remembers that a certificate was refused, instead of failing the handshake."""
+
+    refused = False
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class OptionalTLS:
+    """The server's side: a client certificate is optional; a bad one is as none."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """See ``IOpenSSLServerConnectionCreator``."""
+        return _LenientConnection(self._context, None)
 
 
 def _verify_result(
@@ -193,6 +219,20 @@ def _verify_result(
             depth=depth,
         )
     return bool(ok)
+
+
+def _remember_result(
+    connection: SSL.Connection,
+    certificate: crypto.X509,
+    error: int,
+    depth: int,
+    ok: int,
+) -> bool:
+    """Let the handshake go on; :func:`peer_identity` refuses."""
+    if not _verify_result(connection, certificate, error, depth, ok):
+        assert isinstance(connection, _LenientConnection)  # noqa: S101 - OptionalTLS
+        connection.refused = True
+    return True
 
 
 def _subject_of(certificate: crypto.X509) -> str:
@@ -284,7 +324,9 @@ def _is_address(host: str) -> bool:
 
 
 def wrap(
-    inner: Protocol, creator: ServerTLS | ClientTLS, outer_transport: Any
+    inner: Protocol,
+    creator: ServerTLS | OptionalTLS | ClientTLS,
+    outer_transport: Any,
 ) -> TLSMemoryBIOProtocol:
     """Put TLS between ``inner`` and ``outer_transport`` in the middle of a connection.
 
@@ -313,6 +355,8 @@ def peer_identity(protocol: TLSMemoryBIOProtocol) -> Identity:
     leaf = connection.get_peer_certificate() if connection else None
     if leaf is None:
         raise CertificateError("no certificate")
+    if isinstance(connection, _LenientConnection) and connection.refused:
+        raise CertificateError("the certificate was refused")
     sent = [leaf, *(connection.get_peer_cert_chain() or ())]
     trust: Trust = connection.get_context().get_app_data()
     try:

@@ -130,7 +130,7 @@ class StatusSource:
     def _collect(self) -> Status:
         index = self._database.index
         totals = self._objects.totals()
-        counters = self._server.counters
+        accounting = self._server.accounting
         usage = resource.getrusage(resource.RUSAGE_SELF)
         status = Status(
             version=imageserver.__version__,
@@ -149,12 +149,12 @@ class StatusSource:
             quarantined=self._objects.quarantined + self._database.quarantined,
             capacity_bytes=self._objects.capacity_bytes(),
             free_bytes=self._objects.free_bytes(),
-            connections=counters.connections,
-            open_connections=counters.open_connections,
-            calls=counters.calls,
-            running_calls=counters.running_calls,
-            denied_calls=counters.denied_calls,
-            crashed_calls=counters.crashed_calls,
+            connections=accounting.connections,
+            open_connections=accounting.open_connections,
+            calls=accounting.calls,
+            running_calls=accounting.running_calls,
+            denied_calls=accounting.denied_calls,
+            crashed_calls=accounting.crashed_calls,
             slots_used=GET_OBJECTS_SLOTS - self._object_service.slots.tokens,
             slots=GET_OBJECTS_SLOTS,
             cpu_s=usage.ru_utime + usage.ru_stime,

@@ -158,7 +158,7 @@ class ReceptionCase(SynchronousTestCase):
     def assertEnded(self) -> None:
         """The connection is closed."""
         self.assertIsNotNone(self.peer.ended)
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -343,7 +343,7 @@ class Losses(ReceptionCase):
         self.send(self.object(b"x" * (2 * MIB)) + self.object(b"one"))
         self.peer.transport.abortConnection()
         self.link.pump()
-        self.assertEqual(self.server.counters.running_calls, 1)
+        self.assertEqual(self.server.accounting.running_calls, 1)
         while self.worker.waiting:
             self.worker.release()
             self.link.pump()
@@ -393,5 +393,5 @@ class Losses(ReceptionCase):
         self.assertLess(len(self.channel.transport.outgoing), 100 << 10)
         self.clock.advance(DEADLINES.stall_s + 0.1)
         self.link.pump()
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(list((self.store.directory / INCOMING).iterdir()), [])

@@ -59,7 +59,11 @@ class FrontDoorCase(SynchronousTestCase):
     ) -> None:
         """The next connections go to such a server."""
         self.server = make_server(
-            self.clock, methods, policy=policy, tls=tls, deadlines=Deadlines(head_s=5)
+            self.clock,
+            methods,
+            policy=policy,
+            tls=tls,
+            deadlines=Deadlines(first_byte_s=5, head_s=5),
         )
 
     def connect(self) -> Recorder:
@@ -270,7 +274,7 @@ class Refusing(FrontDoorCase):
             self.link.pump()
             self.assertTrue(self.link.left.lost)
             self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
 
 
 class Pages(FrontDoorCase):

@@ -431,7 +431,7 @@ def test_matrix(endpoint: str, flags: Flags) -> None:
         found[kind.name, method] = way.ask(server, clock, path, line, tls)
         expected[kind.name, method] = way.expected(kind, method, flags)
     assert found == expected
-    assert server.counters.open_connections == 0
+    assert server.accounting.open_connections == 0
     assert clock.getDelayedCalls() == []
 
 

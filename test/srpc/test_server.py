@@ -126,7 +126,7 @@ class ServerCase(SynchronousTestCase):
         """The connection is closed, and the server knows."""
         self.assertIsNotNone(self.peer.ended)
         self.assertNotIn(self.channel, self.server._open)
-        counted = self.server.counters.open_connections
+        counted = self.server.accounting.open_connections
         self.assertEqual(counted, len(self.server._open))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -193,7 +193,7 @@ class Lines(ServerCase):
         self.assertTrue(self.channel.transport.paused)
         self.clock.advance(DEADLINES.stall_s + 0.1)
         self.link.pump()
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
 
 
 class Access(ServerCase):
@@ -235,7 +235,7 @@ class Access(ServerCase):
         self.assertEqual(self.send(b"Test.Check\n"), DENIED)
         self.assertEqual(self.send(b"Other.Stream\n"), DENIED)
         self.assertEqual(self.send(b"Test.No\n"), b"Test: unknown method: No\n")
-        self.assertEqual(self.server.counters.denied_calls, 2)
+        self.assertEqual(self.server.accounting.denied_calls, 2)
         self.assertEqual(self.send(b"Test.Open\n" + REQUEST), b"\n" + FOUND)
         self.assertEqual(self.callers, [Caller(ANONYMOUS, False, "192.0.2.1:5")])
 
@@ -257,8 +257,8 @@ class Replies(ServerCase):
         self.assertEqual(self.send(REQUEST), FOUND)
         self.assertEqual(self.names, ["image"])
         self.assertUsable()
-        self.assertEqual(self.server.counters.calls, 2)
-        self.assertEqual(self.server.counters.running_calls, 0)
+        self.assertEqual(self.server.accounting.calls, 2)
+        self.assertEqual(self.server.accounting.running_calls, 0)
 
     def test_pipelined(self):
         """Calls in one segment are answered in order, types anew in each."""
@@ -273,7 +273,7 @@ class Replies(ServerCase):
         self.assertEqual(self.send(b"Test.Check\n" + REQUEST), b"\nthe disk is full\n")
         self.fails = None
         self.assertUsable()
-        self.assertEqual(self.server.counters.crashed_calls, 0)
+        self.assertEqual(self.server.accounting.crashed_calls, 0)
 
     def test_error_with_line_ends(self):
         """Line ends in an error text do not break the framing."""
@@ -322,8 +322,8 @@ class Replies(ServerCase):
             )
             self.assertEnded()
             self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
-        self.assertEqual(self.server.counters.crashed_calls, 2)
-        self.assertEqual(self.server.counters.running_calls, 0)
+        self.assertEqual(self.server.accounting.crashed_calls, 2)
+        self.assertEqual(self.server.accounting.running_calls, 0)
 
     def test_impossible_response(self):
         """A response that cannot be encoded is a crash, before any of it is sent."""
@@ -360,13 +360,13 @@ class Replies(ServerCase):
     def test_lost_while_running(self):
         """A call whose client has gone runs to its end; then nothing is left."""
         self.send(b"Test.Wait\n" + REQUEST)
-        self.assertEqual(self.server.counters.running_calls, 1)
+        self.assertEqual(self.server.accounting.running_calls, 1)
         self.peer.transport.abortConnection()
         self.link.pump()
-        self.assertEqual(self.server.counters.open_connections, 1)
+        self.assertEqual(self.server.accounting.open_connections, 1)
         self.waiting[0].callback(CheckImageResponse(True))
         self.assertEnded()
-        self.assertEqual(self.server.counters.running_calls, 0)
+        self.assertEqual(self.server.accounting.running_calls, 0)
 
     def test_next_call_waits_for_the_first(self):
         """A call that is sent early is not begun before the one before it ends."""
@@ -393,7 +393,7 @@ class Streams(ServerCase):
             self.fails = error
             self.assertEqual(self.send(b"Test.Stream\n"), b"\nbegun\n")
             self.assertEnded()
-        self.assertEqual(self.server.counters.crashed_calls, 0)
+        self.assertEqual(self.server.accounting.crashed_calls, 0)
 
     def test_crash(self):
         """The same for a crash, which is logged and counted."""
@@ -401,7 +401,7 @@ class Streams(ServerCase):
         self.assertEqual(self.send(b"Test.Stream\n"), b"\nbegun\n")
         self.assertEnded()
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
-        self.assertEqual(self.server.counters.crashed_calls, 1)
+        self.assertEqual(self.server.accounting.crashed_calls, 1)
 
     def test_garbage(self):
         """What cannot be decoded ends the connection without a word."""
@@ -417,8 +417,8 @@ class Streams(ServerCase):
         """A stream ends with its connection."""
         self.send(b"Test.Stream\nli")
         self.channel.transport.lose(ConnectionLost())
-        self.assertEqual(self.server.counters.open_connections, 0)
-        self.assertEqual(self.server.counters.running_calls, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
+        self.assertEqual(self.server.accounting.running_calls, 0)
 
 
 class StartAndStop(ServerCase):
@@ -453,7 +453,7 @@ class StartAndStop(ServerCase):
         self.assertEnded()
         idle.pump()
         self.assertTrue(idle.right.lost)
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_stop_waits_for_calls(self):
@@ -470,12 +470,12 @@ class StartAndStop(ServerCase):
         """A peer that does not go after an error does not keep the server up."""
         self.peer.transport.pauseProducing()
         self.send(b"x" * 600)
-        self.assertEqual(self.server.counters.open_connections, 1)
+        self.assertEqual(self.server.accounting.open_connections, 1)
         stopping = Deferred.fromCoroutine(self.server.stop())
         self.assertNoResult(stopping)
         self.clock.advance(0)
         self.successResultOf(stopping)
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
 
     def test_stop_without_connections(self):
         """Then there is nothing to wait for."""
@@ -501,7 +501,7 @@ class StartAndStop(ServerCase):
             self.link.pump()
             self.connect()
         self.assertEqual(len(self.server._open), 1)
-        self.assertEqual(self.server.counters.connections, 4)
+        self.assertEqual(self.server.accounting.connections, 4)
 
 
 class Values(SynchronousTestCase):

@@ -434,7 +434,7 @@ class InBand(SynchronousTestCase):
                     self.assertEqual(self.call(SpecialClient(pair, version), line), b"")
                     self.assertIsNotNone(self.client.app.ended)
         self.assertEqual(self.callers, [])
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_certificate_without_identity(self):
@@ -483,7 +483,7 @@ class InBand(SynchronousTestCase):
         link.pump()
         self.assertEqual(client.data, ACCEPTED)
         self.assertIsNotNone(client.ended)
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_end_of_tls(self):
@@ -491,7 +491,7 @@ class InBand(SynchronousTestCase):
         self.call(ClientTLS(user_pair()), b"\n")
         self.client.tls.loseConnection()
         self.link.pump()
-        self.assertEqual(self.server.counters.open_connections, 0)
+        self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_undecodable_request(self):

@@ -224,7 +224,7 @@ def test_connect(serve, name: str, chunking: str) -> None:
         )
         assert is_right(answer), (number, answer, expected)
         assert state == after, number
-    assert server.calls.counters.crashed_calls == 0
+    assert server.calls.accounting.crashed_calls == 0
 
 
 @pytest.mark.parametrize("chunking", CHUNKINGS)

@@ -119,10 +119,10 @@ def check(server: Server, recording: Recording, made: list[Call]) -> None:
 
 def check_at_rest(server: Server) -> None:
     """Nothing went wrong inside, and nothing was left behind."""
-    counters = server.calls.counters
-    assert counters.crashed_calls == 0
-    assert counters.running_calls == 0
-    assert counters.open_connections == 0
+    accounting = server.calls.accounting
+    assert accounting.crashed_calls == 0
+    assert accounting.running_calls == 0
+    assert accounting.open_connections == 0
 
 
 @pytest.mark.parametrize("chunking", CHUNKINGS)

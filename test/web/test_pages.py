@@ -106,7 +106,7 @@ def test_attention(server: Server) -> None:
     """Insecure mode, damaged files, crashes and loading are named, worst first."""
     server.calls.policy = Policy(insecure=True)
     server.objects.quarantined = 3
-    server.calls.counters.crashed_calls = 2
+    server.calls.accounting.methods["S.Open"].crashed = 2
     server.progress.finished = False
     server.progress.total = 7
     body = server.get("/")[2]
