@@ -166,6 +166,7 @@ class ServerTLS:
         optional = self._make_context(key_pair)
         optional.set_verify(SSL.VERIFY_PEER, _remember_result)
         self.optional = OptionalTLS(optional)
+        self.sessions = _make_sessions(self, is_client=False)
 
     def _make_context(self, key_pair: KeyPair) -> SSL.Context:
         trust, context = self.trust, _context(key_pair)
@@ -198,6 +199,7 @@ class OptionalTLS:
 
     def __init__(self, context: SSL.Context) -> None:
         self._context = context
+        self.sessions = _make_sessions(self, is_client=False)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See ``IOpenSSLServerConnectionCreator``."""
@@ -258,6 +260,7 @@ class ClientTLS:
         """Use ``key_pair``; of several the first one that the server may accept."""
         pairs = (key_pair,) if isinstance(key_pair, KeyPair) else key_pair or ()
         self._authorities = authorities
+        self.sessions = _make_sessions(self, is_client=True)
         self._context = self._make_context(pairs[0] if len(pairs) == 1 else None)
         self._choices = (
             {pair: self._make_context(pair) for pair in pairs} if pairs[1:] else {}
@@ -323,6 +326,11 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def _make_sessions(creator: Any, *, is_client: bool) -> TLSMemoryBIOFactory:
+    """What all sessions of a creator have in common."""
+    return TLSMemoryBIOFactory(creator, is_client, Factory.forProtocol(Protocol))
+
+
 def wrap(
     inner: Protocol,
     creator: ServerTLS | OptionalTLS | ClientTLS,
@@ -336,10 +344,7 @@ def wrap(
         outer_transport: carries the encrypted bytes; what arrives on it has to be
             passed to the returned protocol's ``dataReceived``.
     """
-    factory = TLSMemoryBIOFactory(
-        creator, isinstance(creator, ClientTLS), Factory.forProtocol(Protocol)
-    )
-    protocol = TLSMemoryBIOProtocol(factory, inner)
+    protocol = TLSMemoryBIOProtocol(creator.sessions, inner)
     protocol.makeConnection(outer_transport)
     return protocol
 
