@@ -20,7 +20,7 @@ _ESCAPED_80 = b"\xff\x80"
 _LOW = bytes(range(0x80))
 _IS_ESCAPE = bytes(0xFF) + b"\1"
 _IS_HIGH = bytes(0x80) + b"\1" * 0x7F + b"\0"
-_AT_ONCE = 2_048
+_AT_ONCE = 512
 _GAPS = [bytes([gap]) for gap in range(0x80)]
 _LEADS = [gap * 0x80 + _ESCAPE * 0x80 for gap in _GAPS]
 
