@@ -23,8 +23,8 @@ from imageserver.model.inode_scan import TABLE
 from imageserver.model.inode_table import InodeTable
 from imageserver.model.tree import check_tree
 from imageserver.srpc import messages as srpc_messages
+from imageserver.srpc.deadlines import METHOD_LINE_BYTES
 from imageserver.srpc.protocol import (
-    METHOD_LINE_LIMIT,
     Data,
     Head,
     Line,
@@ -133,7 +133,7 @@ def run_splicer(data: bytes) -> None:
 
 
 WANTS = (
-    Line(METHOD_LINE_LIMIT),
+    Line(METHOD_LINE_BYTES),
     Message(1 << 20),
     Data(100),
     Head(HEAD_LIMIT),
