@@ -22,7 +22,7 @@ class Measured:
     Attributes:
         wall_s: the least time of several runs.
         cpu_s: the processor time of that run.
-        peak_bytes: the most memory that the process ever had, interpreter included.
+        peak_bytes: the most memory that it took, beyond interpreter and modules.
         result: what it returned the last time.
     """
 
@@ -53,6 +53,7 @@ def measure(function: Callable[..., Any], *arguments: Any, runs: int = 5) -> Mea
 def _run(
     pipe: Any, function: Callable[..., Any], arguments: tuple[Any, ...], runs: int
 ) -> None:
+    modules_bytes = _status_bytes("VmRSS")
     best = (float("inf"), 0.0)
     result = None
     for _ in range(runs):
@@ -60,12 +61,13 @@ def _run(
         result = function(*arguments)
         took = time.perf_counter() - wall, time.process_time() - cpu
         best = min(best, took)
-    pipe.send(Measured(*best, _peak_bytes(), result))
+    peak_bytes = _status_bytes("VmHWM") - modules_bytes
+    pipe.send(Measured(*best, peak_bytes, result))
 
 
-def _peak_bytes() -> int:
+def _status_bytes(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{key}:"):
             return int(line.split()[1]) << 10
     return 0
 
