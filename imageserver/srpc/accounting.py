@@ -119,9 +119,9 @@ class Accounting:
         open_raw: those that are open.
         rejected: connections that were refused.
         connections: connections for calls so far.
-        open_connections: those that are open.
+        open_connections: those that are open, of peers that said who they are.
         by_way: connections for calls so far, by how calls come in.
-        open_by_way: those that are open.
+        open_by_way: those that are open, of peers that said who they are.
         pages: connections for pages so far.
         limits: how often which limit was exceeded.
     """
@@ -159,15 +159,18 @@ class Accounting:
         """Calls that ended in an internal error."""
         return sum(account.crashed for account in self.methods.values())
 
-    def connected(self, way: Way) -> None:
+    def attempted(self, way: Way) -> None:
         """A connection for calls has begun."""
         self.connections += 1
-        self.open_connections += 1
         self.by_way[way] += 1
+
+    def connected(self, way: Way) -> None:
+        """It is known whose it is."""
+        self.open_connections += 1
         self.open_by_way[way] += 1
 
     def disconnected(self, way: Way) -> None:
-        """It has ended."""
+        """It has ended, after it was known."""
         self.open_connections -= 1
         self.open_by_way[way] -= 1
 

@@ -31,14 +31,12 @@ class ConnectionLimits:
         per_user: by one user.
         half_open: of peers that have not said who they are: before and in the
             handshake, and for pages.
-        patience_s: how long one of these is safe from having to make room.
     """
 
     total: int = _TOTAL
     per_address: int = _TOTAL // 2
     per_user: int = _TOTAL // 2
     half_open: int = _HALF_OPEN
-    patience_s: float = 5.0
 
     @classmethod
     def choose(
@@ -62,9 +60,12 @@ class ConnectionLimits:
         """
         possible = max(_LEAST, descriptors - max(_RESERVE, descriptors // 4))
         total = min(total or _TOTAL, possible)
-        half = total // 2
+        half = max(1, total // 2)
         return cls(
-            total, per_address or half, per_user or half, half_open or min(4096, half)
+            total,
+            per_address or half,
+            per_user or half,
+            half_open or min(_HALF_OPEN, half),
         )
 
 
@@ -72,12 +73,13 @@ class Gate:
     """Counts connections by address, user and state."""
 
     def __init__(
-        self, limits: ConnectionLimits, seconds: Callable[[], float] = lambda: 0.0
+        self,
+        limits: ConnectionLimits,
+        exceeded: Callable[[Limit, str], None] = lambda _limit, _host: None,
     ) -> None:
-        """Count against ``limits``; ``seconds`` is the time."""
+        """Count against ``limits``; ``exceeded`` is told what kept which host out."""
         self.limits = limits
-        self.exceeded: Callable[[Limit, str], None] = lambda _limit, _who: None
-        self._seconds = seconds
+        self._exceeded = exceeded
         self._total = 0
         self._addresses: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
@@ -96,46 +98,39 @@ class Gate:
     def admit(self, host: str, evict: Callable[[], None]) -> Place | None:
         """Let a connection in, if there is room.
 
-        Where too many have not said who they are, the one that takes longest has to
-        go, unless it only just came.
+        Where there are too many, the one that has taken longest to say who it is has
+        to go. So a flood does not keep out those who are quick about it.
 
         Args:
             host: where it comes from.
             evict: ends the connection, to make room for others.
         """
         address = _address_key(host)
-        limit = self._full(address)
-        if limit is not None:
-            self.exceeded(limit, host)
+        if address and self._addresses[address] >= self.limits.per_address:
+            self._exceeded(Limit.ADDRESS, host)
             return None
-        place = Place(self, address, evict, self._seconds())
+        is_full = self._total >= self.limits.total
+        if is_full and not self._half_open:
+            self._exceeded(Limit.CONNECTIONS, host)
+            return None
+        if is_full or len(self._half_open) >= self.limits.half_open:
+            oldest = next(iter(self._half_open))
+            oldest.leave()  # at once: its end takes a moment
+            oldest.evict()
+        place = Place(self, address, evict)
         self._total += 1
         self._half_open[place] = None
         if address:
             self._addresses[address] += 1
         return place
 
-    def _full(self, address: str) -> Limit | None:
-        """The limit that forbids another connection from there, if one does."""
-        if self._total >= self.limits.total:
-            return Limit.CONNECTIONS
-        if address and self._addresses[address] >= self.limits.per_address:
-            return Limit.ADDRESS
-        if len(self._half_open) >= self.limits.half_open:
-            oldest = next(iter(self._half_open))
-            if self._seconds() - oldest.entered_s < self.limits.patience_s:
-                return Limit.HALF_OPEN
-            del self._half_open[oldest]
-            oldest.evict()
-        return None
-
     def _identified(self, place: Place, user: str) -> bool:
+        if user:
+            if self._users[user] >= self.limits.per_user:
+                return False  # still one of those that have to make room
+            self._users[user] += 1
+            place.user = user
         self._half_open.pop(place, None)
-        if not user:
-            return True
-        if self._users[user] >= self.limits.per_user:
-            return False
-        self._users[user] += 1
         return True
 
     def _leave(self, place: Place) -> None:
@@ -151,33 +146,26 @@ class Place:
     Attributes:
         address: by which it is counted; empty if it is not.
         user: whose it is; empty if nobody's, or not known yet.
-        entered_s: when it came.
         evict: ends it.
     """
 
-    __slots__ = ("_gate", "address", "entered_s", "evict", "user")
+    __slots__ = ("_gate", "address", "evict", "user")
 
-    def __init__(
-        self, gate: Gate, address: str, evict: Callable[[], None], entered_s: float
-    ) -> None:
+    def __init__(self, gate: Gate, address: str, evict: Callable[[], None]) -> None:
         self._gate: Gate | None = gate
         self.address = address
         self.user = ""
         self.evict = evict
-        self.entered_s = entered_s
 
     def identify(self, user: str) -> bool:
         """The peer has said who it is, or may be anybody; whether there is room.
 
+        To be called once.
+
         Args:
             user: empty if it may be anybody.
         """
-        if self._gate is None:
-            return False
-        if not self._gate._identified(self, user):
-            return False
-        self.user = user
-        return True
+        return self._gate is not None and self._gate._identified(self, user)
 
     def leave(self) -> None:
         """It has ended."""

@@ -31,6 +31,7 @@ class Distribution:
 
     def add(self, duration_ms: float) -> None:
         """There was one that took so long."""
+        duration_ms = max(0.0, duration_ms)  # the clock may be set back
         self._counts[bisect_right(BOUNDS_MS, duration_ms)] += 1
         self.least_ms = min(self.least_ms, duration_ms) if self.count else duration_ms
         self.most_ms = max(self.most_ms, duration_ms)

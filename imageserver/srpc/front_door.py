@@ -69,8 +69,8 @@ class FrontDoor(Protocol):
         self.server.accounting.accepted += 1
         self.server.accounting.open_raw += 1
         deadlines = self.server.deadlines
-        set_socket_options(self.transport, deadlines.keep_alive_s)
         self.expect(Limit.FIRST_BYTE, deadlines.first_byte_s)
+        set_socket_options(self.transport, deadlines.keep_alive_s)
 
     def dataReceived(self, data: bytes) -> None:
         """Begin, or pass bytes on."""
@@ -109,6 +109,25 @@ class FrontDoor(Protocol):
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
+
+    def watch(self, transport: Any, was_ending: bool = False) -> None:
+        """See to it that a connection goes when the HTTP channel has ended it.
+
+        The channel would wait for ever for its peer to read, or to end TLS.
+
+        Args:
+            transport: that of the channel.
+            was_ending: whether it was ended some time ago.
+        """
+        if was_ending:
+            self._expire(Limit.READING)
+            return
+        self._deadline = self.server.clock.callLater(
+            self.server.deadlines.stall_s,
+            self.watch,
+            transport,
+            transport.disconnecting,
+        )
 
     def evict(self) -> None:
         """Make room for somebody else."""
@@ -261,6 +280,7 @@ class Entrance(Protocol):
         inner: Any = self._door.site.buildProtocol(self.transport.getPeer())
         self._make_way(inner)
         inner.makeConnection(self.transport)
+        self._door.watch(self.transport)
         head = request.head
         if request.method == b"CONNECT":  # to a page: whoever asks so wants to see it
             head = b"GET" + head[len(b"CONNECT") :]

@@ -95,8 +95,7 @@ class CallServer:
         self.lengths = lengths or Lengths()
         self.accounting = Accounting(methods)
         self.sparing_log = SparingLog(self._log, clock.seconds)
-        self.gate = Gate(limits or ConnectionLimits(), clock.seconds)
-        self.gate.exceeded = self._refused
+        self.gate = Gate(limits or ConnectionLimits(), self._refused)
         self.clock = clock
         self._decoding = decoding
         self._open: dict[Channel, Deferred[None]] = {}
@@ -166,9 +165,13 @@ class CallServer:
             self._log.failure("a connection did not end well", result)
 
     async def _serve(self, channel: Channel, arrival: _Arrival) -> None:
-        self.accounting.connected(arrival.way)
+        accounting, way = self.accounting, arrival.way
+        accounting.attempted(way)
+        is_known = False
         try:
             identity = await self._identify(channel, arrival)
+            accounting.connected(way)
+            is_known = True
             await self._answer_calls(channel, identity, arrival)
         except (ProtocolError, CertificateError) as error:
             self.note(error, arrival.address)
@@ -178,8 +181,11 @@ class CallServer:
             )
         finally:
             channel.close(linger=True)
+            if not is_known:
+                accounting.rejected += 1
         await channel.departure()
-        self.accounting.disconnected(arrival.way)
+        if is_known:
+            accounting.disconnected(way)
 
     def start(self) -> None:
         """Begin to run calls; those that came before have waited."""
@@ -262,7 +268,8 @@ class CallServer:
         if access or (method.public and identity.user) or method.unauthenticated:
             return access
         self.accounting.methods[name].denied += 1
-        self._log.warn(
+        self.sparing_log.warn(
+            f"denied to {identity.user!r}",  # the authorities know how many there are
             "{method} denied to {user!r} from {address}",
             method=name,
             user=identity.user,

@@ -7,6 +7,8 @@ from typing import Any
 
 from twisted.internet.interfaces import ISystemHandle
 
+_LONGEST_S = 32_767  # Linux takes no more
+
 
 def set_socket_options(transport: Any, keep_alive_s: float) -> None:
     """Send small things at once, and find out when a silent peer is gone.
@@ -19,6 +21,6 @@ def set_socket_options(transport: Any, keep_alive_s: float) -> None:
     transport.setTcpKeepAlive(True)
     if ISystemHandle.providedBy(transport):
         handle: Any = transport.getHandle()
-        period_s = max(1, int(keep_alive_s))
+        period_s = min(max(1, int(keep_alive_s)), _LONGEST_S)
         for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
             handle.setsockopt(socket.IPPROTO_TCP, option, period_s)

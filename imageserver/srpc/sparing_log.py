@@ -24,15 +24,24 @@ class SparingLog:
         """A line, unless there were too many of its kind.
 
         Args:
-            kind: one of few; never something that peers choose.
+            kind: one of few; never something that anybody may choose.
             text: with the names of ``values`` in braces.
             values: for the text.
         """
+        self._write(self._log.info, kind, text, values)
+
+    def warn(self, kind: str, text: str, **values: Any) -> None:
+        """The same at the level of warnings."""
+        self._write(self._log.warn, kind, text, values)
+
+    def _write(
+        self, log: Callable[..., None], kind: str, text: str, values: dict[str, Any]
+    ) -> None:
         now_s = self._seconds()
         began_s, lines = self._periods.get(kind, (now_s, 0))
         if now_s - began_s >= _PERIOD_S:
             if lines > _LINES:
-                self._log.info(
+                log(
                     "{kind}: {left_out} more like those before",
                     kind=kind,
                     left_out=lines - _LINES,
@@ -40,4 +49,4 @@ class SparingLog:
             began_s, lines = now_s, 0
         self._periods[kind] = began_s, lines + 1
         if lines < _LINES:
-            self._log.info(text, **values)
+            log(text, **values)

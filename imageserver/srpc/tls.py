@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,6 +34,7 @@ from zope.interface import implementer
 from imageserver.errors import CertificateError, KeyMismatch
 from imageserver.srpc.access import Identity
 from imageserver.srpc.certificate_choice import ask_for_context
+from imageserver.srpc.sparing_log import SparingLog
 from imageserver.srpc.trust import Trust, make_store
 
 PrivateKey: TypeAlias = (
@@ -143,6 +145,48 @@ def _context(key_pair: KeyPair | None) -> SSL.Context:
     return context
 
 
+class _LenientConnection(SSL.Connection):
+    """Remembers that a certificate was refused, instead of failing the handshake."""
+
+    refused = False
+
+
+class _Verification:
+    """What OpenSSL is to do about each certificate that it has verified.
+
+    Refusals are logged: the peer sees an alert only, and so would we.
+    """
+
+    def __init__(self) -> None:
+        self._refusals = SparingLog(_log, time.monotonic)
+
+    def require(
+        self,
+        _connection: SSL.Connection,
+        certificate: crypto.X509,
+        error: int,
+        depth: int,
+        ok: int,
+    ) -> bool:
+        """Fail the handshake if the certificate is not good."""
+        if not ok:
+            self._refusals.info(
+                "certificate refused",
+                "certificate of {subject!r} refused: error {error} at depth {depth}",
+                subject=_subject_of(certificate),
+                error=error,
+                depth=depth,
+            )
+        return bool(ok)
+
+    def remember(self, connection: SSL.Connection, *found: Any) -> bool:
+        """Let the handshake go on; :func:`peer_identity` refuses."""
+        if not self.require(connection, *found):
+            assert isinstance(connection, _LenientConnection)  # noqa: S101 - OptionalTLS
+            connection.refused = True
+        return True
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """The server's side: a client certificate is required and verified.
@@ -159,12 +203,13 @@ class ServerTLS:
         With no authority, nobody has an identity.
         """
         self.trust = trust
+        verification = _Verification()
         self._context = self._make_context(key_pair)
         self._context.set_verify(
-            SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_result
+            SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verification.require
         )
         optional = self._make_context(key_pair)
-        optional.set_verify(SSL.VERIFY_PEER, _remember_result)
+        optional.set_verify(SSL.VERIFY_PEER, verification.remember)
         self.optional = OptionalTLS(optional)
         self.sessions = _make_sessions(self, is_client=False)
 
@@ -187,12 +232,6 @@ class ServerTLS:
         return SSL.Connection(self._context, None)
 
 
-class _LenientConnection(SSL.Connection):
-    """Remembers that a certificate was refused, instead of failing the handshake."""
-
-    refused = False
-
-
 @implementer(IOpenSSLServerConnectionCreator)
 class OptionalTLS:
     """The server's side: a client certificate is optional; a bad one is as none."""
@@ -204,37 +243,6 @@ class OptionalTLS:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See ``IOpenSSLServerConnectionCreator``."""
         return _LenientConnection(self._context, None)
-
-
-def _verify_result(
-    _connection: SSL.Connection,
-    certificate: crypto.X509,
-    error: int,
-    depth: int,
-    ok: int,
-) -> bool:
-    if not ok:  # the peer sees an alert only, and so would we
-        _log.info(
-            "certificate of {subject!r} refused: error {error} at depth {depth}",
-            subject=_subject_of(certificate),
-            error=error,
-            depth=depth,
-        )
-    return bool(ok)
-
-
-def _remember_result(
-    connection: SSL.Connection,
-    certificate: crypto.X509,
-    error: int,
-    depth: int,
-    ok: int,
-) -> bool:
-    """Let the handshake go on; :func:`peer_identity` refuses."""
-    if not _verify_result(connection, certificate, error, depth, ok):
-        assert isinstance(connection, _LenientConnection)  # noqa: S101 - OptionalTLS
-        connection.refused = True
-    return True
 
 
 def _subject_of(certificate: crypto.X509) -> str:
@@ -270,7 +278,7 @@ class ClientTLS:
         context = _context(key_pair)
         if self._authorities is not None:
             make_store(self._authorities, context.get_cert_store())
-            context.set_verify(SSL.VERIFY_PEER, _verify_result)
+            context.set_verify(SSL.VERIFY_PEER, _Verification().require)
         return context
 
     def check_host(self, protocol: TLSMemoryBIOProtocol, host: str) -> None:
