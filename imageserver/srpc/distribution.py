@@ -51,7 +51,8 @@ class Distribution:
             if count and (before + count) * 2 >= self.count:
                 low = max(lower or 0.0, self.least_ms)
                 high = self.most_ms if upper is None else min(upper, self.most_ms)
-                return low + (high - low) * (self.count / 2 - before) / count
+                part = (self.count / 2 - before) / count
+                return min(high, low + (high - low) * part)
             before += count
         return 0.0
 

@@ -231,6 +231,7 @@ def make_server(
     decoding: Any = None,
     deadlines: Deadlines | None = None,
     started: bool = True,
+    **options: Any,
 ) -> CallServer:
     """A server; insecure unless told otherwise."""
     server = CallServer(
@@ -240,6 +241,7 @@ def make_server(
         tls,
         decoding or InlineWorker(),
         deadlines or Deadlines(),
+        **options,
     )
     if started:
         server.start()
