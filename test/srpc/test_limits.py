@@ -1,7 +1,5 @@
 """What peers may not do, and what becomes of those who do: counted, logged, cut off."""
 
-# ruff: noqa: D102 - what is overridden is known by its name
-
 from __future__ import annotations
 
 from typing import Any
