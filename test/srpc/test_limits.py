@@ -133,7 +133,7 @@ class Lengths(DoorCase):
     def test_method_line(self):
         """A method line that is too long ends the connection, before its LF has come."""
         client = self.connect()
-        client.send(UNSECURED)
+        """A method line that is too long ends the connection at once, without its LF."""
         long = b"x" * LENGTHS.method_line
         self.assertIn(b"malformed", client.send(long + b"\n"))
         self.assertEqual(client.send(long), b"")
