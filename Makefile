@@ -8,7 +8,7 @@ TARGET ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob fuzz clean
+.PHONY: help demo test check unit bench-gob bench-srpc fuzz clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
 	@echo "make bench-gob  the codec beside Go's own"
+	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make clean   remove what these targets made"
 
@@ -47,6 +48,9 @@ unit: $(READY)
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
+
+bench-srpc: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.srpc
 
 fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
+from dawdlers import client_context, dawdling, room_for
 from processes import Certificates, Daemon
 
 from bench.measure import Row, report
@@ -28,6 +29,8 @@ _ROUNDS = 1_000
 _CONNECTIONS = 100
 _SESSIONS = 1_000
 _IDLE = 5_000
+_CROWD = 2_000
+_SOME_PINGS = 2_000
 _CLIENTS = 4
 _DESCRIPTORS = 3 * _IDLE
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -154,12 +157,12 @@ def new_sessions(bench: Bench) -> Spent:
     return bench.spend(run)
 
 
-def idle_memory(bench: Bench, *, tls: bool) -> float:
-    """Bytes for each idle connection, after a ping on it."""
+def idle_memory(bench: Bench) -> float:
+    """Bytes for each idle TLS connection, after a ping on it."""
     before = bench.resident_bytes()
     connections = []
     for _ in range(_IDLE):
-        connection = bench.connect(tls=tls)
+        connection = bench.connect(tls=True)
         connection.sendall(b"\n")
         connection.recv(1)
         connections.append(connection)
@@ -169,12 +172,25 @@ def idle_memory(bench: Bench, *, tls: bool) -> float:
     return each
 
 
+def ping_beside_crowd(bench: Bench) -> tuple[float, float]:
+    """Median and 99th percentile of a ping, in milliseconds, while others dawdle."""
+    connection = bench.connect(tls=True)
+    times_ms = []
+    with dawdling(bench.port, room_for(_CROWD), bench.context):
+        for _ in range(_SOME_PINGS):
+            began = time.perf_counter()
+            connection.sendall(b"\n")
+            connection.recv(1)
+            times_ms.append((time.perf_counter() - began) * 1e3)
+    connection.close()
+    times_ms.sort()
+    return times_ms[_SOME_PINGS // 2], times_ms[_SOME_PINGS * 99 // 100]
+
+
 def _rows(bench: Bench) -> Iterator[Row]:
     # Memory comes first: what others have left would be used again.
-    for tls in (False, True):
-        where = "TLS" if tls else "plain"
-        value = f"{idle_memory(bench, tls=tls) / 1024:.1f} KiB"
-        yield Row(f"{where}: memory of an idle connection", value, "64 KiB")
+    each = f"{idle_memory(bench) / 1024:.1f} KiB"
+    yield Row(f"memory of an idle TLS connection of {_IDLE:,}", each, "64 KiB")
     for tls in (False, True):
         where = "TLS" if tls else "plain"
         for what, function, count, target in (
@@ -194,6 +210,9 @@ def _rows(bench: Bench) -> Iterator[Row]:
     note = f"{_SESSIONS / spent.wall_s:,.0f} per second"
     value = f"{_SESSIONS / spent.cpu_s:,.0f}"
     yield Row("new TLS sessions per CPU second", value, "400", 0, note)
+    median_ms, late_ms = ping_beside_crowd(bench)
+    what = f"ping beside {_CROWD:,} slow connections: 99th percentile"
+    yield Row(what, f"{late_ms:.2f} ms", "50 ms", 0, f"median {median_ms:.2f} ms")
 
 
 def main() -> None:
@@ -206,11 +225,7 @@ def main() -> None:
         daemon.start("-allowUnauthenticatedReads")
         try:
             assert daemon.process is not None
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            folder = certificates.of("admin")
-            context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+            context = client_context(certificates.of("admin"))
             bench = Bench(daemon.port, daemon.process.pid, context)
             report("Calls", _rows(bench))
         finally:

@@ -1,7 +1,6 @@
 """What the server has done so far: counted here, shown by the pages.
 
-The paths of metrics are those that existing tools ask for; ``docs/operations.md``,
-"Metrics", has the others.
+The paths of metrics are those that existing tools ask for, and more like them.
 """
 
 from __future__ import annotations

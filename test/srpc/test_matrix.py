@@ -50,7 +50,7 @@ METHODS = ("Power", "Public", "Read")
 """Needs power; for every user; a reading one: public, and open if a flag says so."""
 
 POWER, OK, DENIED = "ran with power", "ran", "access to method denied"
-NO_ENDPOINT, CERTIFICATE_WANTED = "404", "405"
+NO_ENDPOINT, TLS_WANTED, CERTIFICATE_WANTED = "404", "405", "401"
 REFUSED = "refused"
 """The connection ends without a single answer."""
 
@@ -296,10 +296,24 @@ def over_tls(kind: Kind, method: str, flags: Flags) -> str:
 def unsecured(_kind: Kind, method: str, flags: Flags) -> str:
     """No TLS: the caller is nobody."""
     if not flags.insecure and not flags.open_reads:
-        return CERTIFICATE_WANTED
+        return TLS_WANTED
     if flags.insecure and flags.powers:
         return POWER
     return OK if flags.open_reads and method == "Read" else DENIED
+
+
+def inside_tls(kind: Kind, method: str, flags: Flags) -> str:
+    """TLS from the first byte on, then the TLS endpoint."""
+    if flags.insecure:
+        return REFUSED
+    if not is_good(kind, flags):
+        return CERTIFICATE_WANTED
+    return answer_to_user(kind, method, flags)
+
+
+def unsecured_inside_tls(kind: Kind, method: str, flags: Flags) -> str:
+    """Who the caller is does not count where nobody asks."""
+    return REFUSED if flags.insecure else unsecured(kind, method, flags)
 
 
 # The clients.
@@ -326,6 +340,29 @@ def ask(
         outer.makeConnection(link.right)
         outer.tls.write(line)
     link.pump()
+    return take_answer(link, inner)
+
+
+def ask_inside(
+    server: Any, clock: Clock, path: bytes, line: bytes, tls: ClientTLS
+) -> str:
+    """TLS, then CONNECT, then a call."""
+    inner = Recorder()
+    site = Site(Resource(), reactor=clock)  # type: ignore[arg-type]
+    link = Link(clock, FrontDoor(server, site), Outer(inner, tls))
+    inner.transport.write(b"CONNECT " + path + b" HTTP/1.0\n\n")
+    link.pump()
+    head = inner.take()
+    if head == ACCEPTED:
+        inner.transport.write(line)
+        link.pump()
+    elif head.startswith(b"HTTP/1.0 "):
+        return head.split()[1].decode()
+    return take_answer(link, inner)
+
+
+def take_answer(link: Link, inner: Recorder) -> str:
+    """The answer to a call; the connection ends."""
     answer = inner.take()
     if not (ended := inner.ended is not None):
         link.right.abortConnection()
@@ -357,6 +394,10 @@ class Endpoint:
 ENDPOINTS = {
     "gob, TLS": Endpoint(b"/_go_TLS_SRPC_/", True, over_tls),
     "gob, unsecured": Endpoint(b"/_goSRPC_/", False, unsecured),
+    "TLS, gob, TLS": Endpoint(b"/_go_TLS_SRPC_/", True, inside_tls, ask_inside),
+    "TLS, gob, unsecured": Endpoint(
+        b"/_goSRPC_/", True, unsecured_inside_tls, ask_inside
+    ),
 }
 
 
@@ -445,5 +486,6 @@ def test_size() -> None:
         )
     ]
     assert len(answers) >= 2_000
-    for answer in (POWER, OK, DENIED, NO_ENDPOINT, CERTIFICATE_WANTED, REFUSED):
+    for answer in (POWER, OK, DENIED, NO_ENDPOINT, TLS_WANTED, REFUSED):
         assert answers.count(answer) >= 50
+    assert answers.count(CERTIFICATE_WANTED) >= 50
