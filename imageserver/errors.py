@@ -4,8 +4,11 @@
 
     ImageServerError
     |- GobError                     bytes or values that gob cannot carry
-    |  |- GobDecodeError            malformed, truncated or over-long input
+    |  |- GobDecodeError            (is a DecodeError, too)
     |  '- GobTypeError              a value does not fit its declared type
+    |- DecodeError                  malformed, truncated or over-long input
+    |  |- GobDecodeError
+    |  '- JsonDecodeError
     |- ProtocolError                the rules of SRPC
     |  |- LocalProtocolError        we broke them
     |  '- RemoteProtocolError       the peer broke them
@@ -44,8 +47,22 @@ class GobError(ImageServerError):
     """Something that gob cannot carry."""
 
 
-class GobDecodeError(GobError):
-    """The input is malformed, truncated, too long, or of another type."""
+class DecodeError(ImageServerError):
+    """The input is malformed, truncated, too long, or of another type.
+
+    Attributes:
+        in_step: whether it is known nevertheless where the input ends.
+    """
+
+    in_step = False
+
+
+class GobDecodeError(GobError, DecodeError):
+    """Input that is not the gob of what was asked for."""
+
+
+class JsonDecodeError(DecodeError):
+    """Input that is not the JSON of what was asked for."""
 
 
 class GobTypeError(GobError):

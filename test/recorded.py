@@ -11,13 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from imageserver import gob
+from imageserver.model import image, image_messages, object_messages
+from imageserver.srpc import messages as srpc_messages
 
 DIRECTORY = Path(__file__).parent / "vectors"
+_MODULES = (image, image_messages, object_messages, srpc_messages)
 
 
 def load(name: str) -> Any:
     """One of the JSON files."""
     return json.loads((DIRECTORY / f"{name}.json").read_text())
+
+
+def message_class(go_type: str) -> type:
+    """The class that is declared under the last part of a Go type's name."""
+    name = go_type.rpartition(".")[2]
+    for module in _MODULES:
+        for value in vars(module).values():
+            if isinstance(value, type) and hasattr(value, "__gob__"):
+                if gob.struct_info(value).name == name:
+                    return value
+    raise AssertionError(f"no class for {go_type}")
 
 
 def decode_all(data: bytes, type_: Any = None) -> list[Any]:

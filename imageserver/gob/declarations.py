@@ -24,11 +24,21 @@ _METADATA = "gob"
 
 @attrs.frozen
 class StructField:
-    """A field of a struct: its name in Python and on the wire, and its type."""
+    """A field of a struct.
+
+    Attributes:
+        attribute: its name in Python.
+        name: its name on the wire.
+        type: its type.
+        embedded: whether in JSON its members are those of the struct around it.
+        omit_empty: whether it is left out of JSON if it is zero.
+    """
 
     attribute: str
     name: str
     type: Type
+    embedded: bool = False
+    omit_empty: bool = False
 
 
 @attrs.frozen
@@ -39,17 +49,22 @@ class StructInfo:
     fields: tuple[StructField, ...]
 
 
-def field(name: str, type_: Type) -> Any:
+def field(
+    name: str, type_: Type, *, embedded: bool = False, omit_empty: bool = False
+) -> Any:
     """Declare a field of a struct.
 
     Args:
         name: the field's name on the wire.
         type_: its type; its zero value is the field's default.
+        embedded: whether in JSON its members are those of the struct around it.
+        omit_empty: whether it is left out of JSON if it is zero.
     """
     default = (
         attrs.Factory(lambda: type_.zero) if isinstance(type_, Struct) else type_.zero
     )
-    return attrs.field(default=default, metadata={_METADATA: (name, type_)})
+    declared = name, type_, embedded, omit_empty
+    return attrs.field(default=default, metadata={_METADATA: declared})
 
 
 @dataclass_transform(frozen_default=True)

@@ -26,7 +26,9 @@ class FileSystem:
     regular_count: int = gob.field("NumRegularInodes", UINT)
     data_bytes: int = gob.field("TotalDataBytes", UINT)
     directory_count: int = gob.field("DirectoryCount", UINT)
-    root: DirectoryInode = gob.field("DirectoryInode", gob.Struct(DirectoryInode))
+    root: DirectoryInode = gob.field(
+        "DirectoryInode", gob.Struct(DirectoryInode), embedded=True
+    )
 
 
 @gob.struct("FileSystem")
@@ -37,4 +39,6 @@ class ScannedFileSystem:
     regular_count: int = gob.field("NumRegularInodes", UINT)
     data_bytes: int = gob.field("TotalDataBytes", UINT)
     directory_count: int = gob.field("DirectoryCount", UINT)
-    root: DirectoryInode = gob.field("DirectoryInode", gob.Struct(DirectoryInode))
+    root: DirectoryInode = gob.field(
+        "DirectoryInode", gob.Struct(DirectoryInode), embedded=True
+    )

@@ -87,7 +87,7 @@ class ImageArchive:
     """What an archive signs."""
 
     image_name: str = gob.field("ImageName", STRING)
-    image: Image = gob.field("Image", gob.Struct(Image))
+    image: Image = gob.field("Image", gob.Struct(Image), embedded=True)
 
 
 @gob.struct("DirectoryMetadata")

@@ -16,10 +16,10 @@ class Trigger:
 
     match_lines: tuple[str, ...] = gob.field("MatchLines", gob.Slice(STRING))
     service: str = gob.field("Service", STRING)
-    sort_name: str = gob.field("SortName", STRING)
-    do_reboot: bool = gob.field("DoReboot", BOOL)
-    do_reload: bool = gob.field("DoReload", BOOL)
-    high_impact: bool = gob.field("HighImpact", BOOL)
+    sort_name: str = gob.field("SortName", STRING, omit_empty=True)
+    do_reboot: bool = gob.field("DoReboot", BOOL, omit_empty=True)
+    do_reload: bool = gob.field("DoReload", BOOL, omit_empty=True)
+    high_impact: bool = gob.field("HighImpact", BOOL, omit_empty=True)
 
 
 @gob.struct("Triggers")

@@ -10,7 +10,6 @@ import pytest
 import recorded
 from gob import wire
 from gob.go_types import REGISTRY, TYPES, Inner, Point, Wrap
-from gob.test_messages import message_class
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -144,7 +143,7 @@ def corpus() -> list[tuple[bytes, Any]]:
         for vector in recorded.load(name):
             found.append((bytes.fromhex(vector["hex"]), TYPES[vector["go_type"]]))
     for vector in recorded.load("gob-messages"):
-        cls = message_class(vector["go_type"])
+        cls = recorded.message_class(vector["go_type"])
         found.append((bytes.fromhex(vector["hex"]), gob.Struct(cls)))
     for file, cls in (("image", Image), ("archive", ImageArchive)):
         data = (recorded.DIRECTORY / "image" / f"{file}.bin").read_bytes()
