@@ -14,7 +14,12 @@ from twisted.logger import Logger
 from imageserver import gob
 from imageserver.errors import PeerClosed, RequestError
 from imageserver.gob import Limits, Time
-from imageserver.images.canonical import RESPONSE_END, VALUE_END, response_head
+from imageserver.images.canonical import (
+    FILE_LIMITS,
+    RESPONSE_END,
+    VALUE_END,
+    response_head,
+)
 from imageserver.images.database import ImageDatabase
 from imageserver.index.base import ImageRecord
 from imageserver.model.image import Directory, DirectoryMetadata
@@ -46,6 +51,7 @@ _IMAGE_BYTES = 512 << 20
 _IMAGE_ELEMENTS = 4 << 20
 _ADDED_AT_ONCE = 2
 _SENT_AT_ONCE = 100
+_DECODED_AT_ONCE = 1
 _NANOSECONDS = 1_000_000_000
 
 
@@ -71,6 +77,7 @@ class ImageService:
         self._waiting: dict[str, list[Deferred[None]]] = {}
         self._adding = DeferredSemaphore(_ADDED_AT_ONCE)
         self._sending = DeferredSemaphore(_SENT_AT_ONCE)
+        self._decoding = DeferredSemaphore(_DECODED_AT_ONCE)
 
     def methods(
         self, *, open_reads: bool, image_bytes: int = _IMAGE_BYTES
@@ -157,7 +164,7 @@ class ImageService:
 
     async def get_image(
         self, caller: Caller, request: GetImageRequest
-    ) -> GetImageResponse | SplicedImage:
+    ) -> GetImageResponse | StoredResponse:
         """An image, straight from its file."""
         record = await self._record(request.image_name)
         if record is None and request.timeout_ns > 0:
@@ -168,7 +175,35 @@ class ImageService:
             request.ignore_file_system_if_expiring and record.expires
         )
         descriptor = await self._metadata.run(self._database.open_image, record)
-        return SplicedImage(self._streamer, self._sending, record, descriptor, bare)
+        return StoredResponse(self, record, descriptor, bare)
+
+    async def send_stored(
+        self, call: Call, record: ImageRecord, descriptor: int, bare: bool
+    ) -> None:
+        """Send the response of GetImage, most of it straight from the image's file.
+
+        Args:
+            call: the call.
+            record: the image.
+            descriptor: its file.
+            bare: whether to leave the file system out.
+        """
+        length, end = record.value_bytes, RESPONSE_END
+        value_bytes = length
+        if bare:
+            length, end = record.file_system_offset, VALUE_END + RESPONSE_END
+            value_bytes = length + len(VALUE_END)
+        head = response_head(value_bytes)
+        part = FilePart(descriptor, record.value_offset, length)
+        if call.is_json:
+            async with self._decoding:  # takes memory
+                text = await self._metadata.run(_recode, call, head, part, end)
+            call.write(text)
+            return
+        call.write(head)
+        async with self._sending:
+            await self._streamer.send(call.channel, part)
+        call.write(end)
 
     async def make_directory(
         self, caller: Caller, request: MakeDirectoryRequest
@@ -246,37 +281,42 @@ def _name_lines(names: Iterable[str]) -> bytes:
     return "".join([f"{name}\n" for name in names]).encode() + b"\n"
 
 
+def _recode(call: Call, head: bytes, part: FilePart, end: bytes) -> bytes:
+    """The response of GetImage in the coder of a call that does not take gob."""
+    with open(part.descriptor, "rb", closefd=False) as file:
+        file.seek(part.offset)
+        data = b"".join((head, file.read(part.length), end))
+    response: GetImageResponse = gob.decode(data, GetImageResponse, FILE_LIMITS).value
+    encoded = call.encode(response)
+    if response.image is not None and response.image.file_system is not None:
+        inodes = response.image.file_system.inodes
+        while inodes:  # freed at once, they would keep other threads waiting
+            inodes.popitem()
+    return encoded
+
+
 @attrs.frozen
-class SplicedImage(SelfSending):
-    """The response of GetImage, made of constant bytes and a part of the image's file.
+class StoredResponse(SelfSending):
+    """The response of GetImage for an image that is there.
 
     Attributes:
-        streamer: sends the part.
-        slots: bound how many images are sent at a time.
+        service: sends it.
         record: the image.
         descriptor: its open file; closed when it was sent.
         bare: whether to leave the file system out.
     """
 
-    streamer: Streamer
-    slots: DeferredSemaphore
+    service: ImageService
     record: ImageRecord
     descriptor: int
     bare: bool
 
     async def send_to(self, call: Call) -> None:
         """See :class:`~imageserver.srpc.call.SelfSending`."""
-        length, end = self.record.value_bytes, RESPONSE_END
-        value_bytes = length
-        if self.bare:
-            length, end = self.record.file_system_offset, VALUE_END + RESPONSE_END
-            value_bytes = length + len(VALUE_END)
         try:
-            call.write(response_head(value_bytes))
-            part = FilePart(self.descriptor, self.record.value_offset, length)
-            async with self.slots:
-                await self.streamer.send(call.channel, part)
-            call.write(end)
+            await self.service.send_stored(
+                call, self.record, self.descriptor, self.bare
+            )
         finally:
             self.close()
 

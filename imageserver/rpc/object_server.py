@@ -9,7 +9,7 @@ from twisted.internet.defer import DeferredSemaphore
 
 from imageserver.errors import (
     CorruptObject,
-    GobDecodeError,
+    DecodeError,
     RequestError,
 )
 from imageserver.gob import Limits
@@ -97,7 +97,7 @@ class ObjectService:
         """Send objects, one behind the other."""
         try:
             request = await call.receive(GetObjectsRequest)
-        except GobDecodeError as error:
+        except DecodeError as error:
             call.send(GetObjectsResponse(str(error)))
             await call.drain()
             raise

@@ -74,7 +74,7 @@ class Reception:
         Raises:
             RequestError: an object cannot be taken; what follows is not looked at.
             RemoteProtocolError: the connection is lost.
-            GobDecodeError: something else came in the place of a request.
+            DecodeError: something else came in the place of a request.
         """
         try:
             await self._receive_all()

@@ -13,9 +13,9 @@ import attrs
 from imageserver.srpc.distribution import Distribution
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.methods import Method
+from imageserver.srpc.protocol import GOB
 
 PLAIN, TLS, UNIX = "plain", "TLS", "Unix"
-GOB, JSON = "gob", "JSON"
 _ROOT = "/srpc/server/"
 
 
@@ -25,7 +25,7 @@ class Way:
 
     Attributes:
         carrier: :data:`PLAIN`, :data:`TLS` or :data:`UNIX`.
-        coder: :data:`GOB` or :data:`JSON`.
+        coder: how values travel: one of the coders of :mod:`imageserver.srpc.protocol`.
     """
 
     carrier: str = PLAIN

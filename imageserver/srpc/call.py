@@ -9,7 +9,8 @@ from imageserver import gob
 from imageserver.gob import Limits
 from imageserver.srpc.access import Caller
 from imageserver.srpc.channel import Channel
-from imageserver.srpc.protocol import Data, Line, Message
+from imageserver.srpc.coder import CODERS
+from imageserver.srpc.protocol import GOB, JSON, Data, Line
 from imageserver.worker import Worker
 
 T = TypeVar("T")
@@ -33,15 +34,21 @@ _DECODE_IN_PLACE_BYTES = 64 << 10
 class Call:
     """Values, raw bytes and lines of one call.
 
-    Each call has an encoder and a decoder of its own: types are defined anew.
+    Each call has a coder of its own.
 
     Attributes:
         caller: who calls; on the client's side nobody.
         channel: the connection.
+        is_json: whether values travel as JSON.
     """
 
     def __init__(
-        self, channel: Channel, caller: Caller, limits: Limits, decoding: Worker
+        self,
+        channel: Channel,
+        caller: Caller,
+        limits: Limits,
+        decoding: Worker,
+        coder: str = GOB,
     ) -> None:
         """Begin a call.
 
@@ -50,13 +57,13 @@ class Call:
             caller: who calls.
             limits: for the values to receive.
             decoding: where long messages are decoded.
+            coder: how values travel.
         """
         self.channel = channel
         self.caller = caller
-        self._limits = limits
+        self.is_json = coder == JSON
         self._decoding = decoding
-        self._encoder = gob.Encoder()
-        self._decoder = gob.Decoder(limits)
+        self._coder = CODERS[coder](limits)
 
     async def receive(self, type_: type[T], timeout_s: float | None = None) -> T:
         """The next value.
@@ -68,17 +75,19 @@ class Call:
 
         Raises:
             RemoteProtocolError: the peer broke a rule, a limit or the connection.
-            GobDecodeError: what came is not such a value.
+            DecodeError: what came is not such a value.
         """
         if timeout_s is None:
             timeout_s = self.channel.deadlines.body_s
-        want = Message(self._limits.message_bytes)
+        coder = self._coder
         while True:
-            message = await self.channel.take(want, timeout_s)
-            if len(message) > _DECODE_IN_PLACE_BYTES:
-                value = await self._decoding.run(self._decoder.feed, message, type_)
+            taken = await self.channel.take(coder.want(), timeout_s)
+            if coder.newline_may_follow:
+                self.channel.receiver.skip_newline()
+            if len(taken) > _DECODE_IN_PLACE_BYTES:
+                value = await self._decoding.run(coder.decode, taken, type_)
             else:
-                value = self._decoder.feed(message, type_)
+                value = coder.decode(taken, type_)
             if value is not gob.MORE:
                 result: T = value
                 return result
@@ -109,7 +118,7 @@ class Call:
         Raises:
             GobTypeError: it is not what its class says.
         """
-        return self._encoder.encode(value)
+        return self._coder.encode(value)
 
     def write(self, data: bytes) -> None:
         """Send raw bytes, at the latest with the next flush."""

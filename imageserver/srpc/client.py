@@ -32,8 +32,10 @@ from imageserver.srpc.call import Call
 from imageserver.srpc.channel import Channel, Deadlines
 from imageserver.srpc.protocol import (
     DENIED,
-    TLS_PATH,
-    UNSECURED_PATH,
+    GOB,
+    JSON,
+    SECURED,
+    UNSECURED,
     Line,
     parse_status_line,
 )
@@ -81,9 +83,10 @@ class _Dialler(Protocol):
 class Connection:
     """A connection to a server, ready for calls."""
 
-    def __init__(self, channel: Channel, decoding: Worker) -> None:
+    def __init__(self, channel: Channel, decoding: Worker, coder: str = GOB) -> None:
         self._channel = channel
         self._decoding = decoding
+        self._coder = coder
         self._lock = DeferredLock()
 
     @property
@@ -98,7 +101,8 @@ class Connection:
             ProtocolError: it does not.
         """
         async with self._exclusively():
-            self._channel.write(b"\n")
+            # A lone line end might be taken for the one behind a JSON value.
+            self._channel.write(b" \n" if self._coder == JSON else b"\n")
             await self._accepted()
 
     async def call(
@@ -115,7 +119,7 @@ class Connection:
         Raises:
             CallError: the server refused the call, or it failed.
             ProtocolError: the connection broke.
-            GobDecodeError: the response is not one.
+            DecodeError: the response is not one.
         """
         async with self.begin(method) as call:
             call.send(request)
@@ -136,9 +140,9 @@ class Connection:
         async with self._exclusively():
             self._channel.write(method.encode() + b"\n")
             await self._accepted()
-            yield Call(
-                self._channel, Caller(ANONYMOUS, False), _RESPONSES, self._decoding
-            )
+            caller = Caller(ANONYMOUS, False)
+            channel, coder = self._channel, self._coder
+            yield Call(channel, caller, _RESPONSES, self._decoding, coder)
 
     def close(self) -> None:
         """End the connection."""
@@ -150,6 +154,8 @@ class Connection:
         try:
             if self.closed:
                 raise PeerClosed("the connection is closed")
+            if self._channel.receiver.skips_newline:
+                await self._get_in_step()
             yield
         except CallError:
             raise
@@ -160,6 +166,24 @@ class Connection:
             if len(self._channel.receiver):  # the call left something of its response
                 self._channel.abort()
             self._lock.release()
+
+    async def _get_in_step(self) -> None:
+        """Find out whether a line end behind the last JSON value is on its way.
+
+        Some servers send one, some do not. If it is, it comes before the answer to a
+        line that no server accepts.
+
+        Raises:
+            RemoteProtocolError: the server says something else.
+        """
+        channel = self._channel
+        channel.receiver.skips_newline = False
+        channel.write(b"?\n")
+        await channel.drain()
+        want, limit_s = Line(_LINE_LIMIT), channel.deadlines.body_s
+        line = await channel.take(want, limit_s) or await channel.take(want, limit_s)
+        if not line.endswith(b": ?"):
+            raise RemoteProtocolError("the server is out of step")
 
     async def _accepted(self, patience_s: float = 0.0) -> None:
         """Wait for the line that says "go on".
@@ -204,7 +228,7 @@ async def connect(
     dialler = _Dialler(channel)
     try:
         await _dial(reactor, host, port, dialler)
-        await _shake_hands(channel, TLS_PATH if tls else UNSECURED_PATH)
+        await _shake_hands(channel, (SECURED if tls else UNSECURED).path)
         if tls is not None:
             channel = await _secure(channel, dialler, tls, host)
     except (ConnectionFailed, ProtocolError, CertificateError) as error:

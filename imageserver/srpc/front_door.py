@@ -33,9 +33,7 @@ from imageserver.srpc.connection_limits import Place
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.protocol import (
     ACCEPTED,
-    JSON_TLS_PATH,
-    TLS_PATH,
-    UNSECURED_PATH,
+    Endpoint,
     Head,
     Receiver,
     Request,
@@ -217,7 +215,7 @@ class Entrance(Protocol):
         door.stop_clock()
         self.transport.write(ACCEPTED)
         channel = Channel(server.clock, server.deadlines)
-        if endpoint == TLS_PATH and not self._is_tls:
+        if endpoint.over_tls and not self._is_tls:
             assert server.tls is not None  # noqa: S101 - _decide has seen to it
             self._make_way(wrap(channel, server.tls, self.transport))
         else:
@@ -227,18 +225,20 @@ class Entrance(Protocol):
             channel,
             request.method_powers,
             door.peer,
-            way=Way(TLS if channel.is_tls else PLAIN),
+            way=Way(TLS if channel.is_tls else PLAIN, endpoint.coder),
             identity=identity,
             place=door.place,
         )
         self._pass_rest()
 
-    def _decide(self, request: Request, endpoint: bytes) -> tuple[str, Identity | None]:
+    def _decide(
+        self, request: Request, endpoint: Endpoint
+    ) -> tuple[str, Identity | None]:
         """Status of a refusal, empty if there is none; and who the peer is.
 
         Who it is may not be known yet: ``None``.
         """
-        over_tls = endpoint in (TLS_PATH, JSON_TLS_PATH)
+        over_tls = endpoint.over_tls
         identity = None if over_tls else ANONYMOUS
         refusal = ""
         if over_tls and self._server.tls is None:
@@ -251,8 +251,6 @@ class Entrance(Protocol):
             refusal = "401 Unauthorized"
         elif not request.is_query_well_formed:
             refusal = "400 Bad Request"
-        elif endpoint not in (TLS_PATH, UNSECURED_PATH):
-            refusal = "404 Not Found"  # the JSON coder is not offered
         return refusal, identity
 
     def _identify(self) -> Identity | None:

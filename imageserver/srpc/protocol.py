@@ -31,12 +31,36 @@ from imageserver.errors import (
 from imageserver.gob import parse_message_length
 from imageserver.srpc.limit import Limit
 
-UNSECURED_PATH = b"/_goSRPC_/"
-TLS_PATH = b"/_go_TLS_SRPC_/"
-JSON_UNSECURED_PATH = b"/_SRPC_/unsecured/JSON"
-JSON_TLS_PATH = b"/_SRPC_/TLS/JSON"
+GOB, JSON = "gob", "JSON"
+
+
+@attrs.frozen
+class Endpoint:
+    """Where calls can be made.
+
+    Attributes:
+        path: the target of the request; those for gob have any others below them.
+        over_tls: whether calls are secured.
+        coder: how values travel: :data:`GOB` or :data:`JSON`.
+    """
+
+    path: bytes
+    over_tls: bool
+    coder: str
+
+    def is_at(self, path: bytes) -> bool:
+        """Whether a path leads here."""
+        return path.startswith(self.path) if self.coder == GOB else path == self.path
+
+
+UNSECURED = Endpoint(b"/_goSRPC_/", False, GOB)
+SECURED = Endpoint(b"/_go_TLS_SRPC_/", True, GOB)
+JSON_UNSECURED = Endpoint(b"/_SRPC_/unsecured/JSON", False, JSON)
+JSON_SECURED = Endpoint(b"/_SRPC_/TLS/JSON", True, JSON)
+ENDPOINTS = (UNSECURED, SECURED, JSON_UNSECURED, JSON_SECURED)
+
 PLAIN_PAGES = frozenset(
-    UNSECURED_PATH + page
+    UNSECURED.path + page
     for page in (b"getHostname", b"listMethods", b"listPublicMethods")
 )
 
@@ -120,11 +144,16 @@ class Data:
 
 
 class Receiver:
-    """What has arrived and was not asked for yet."""
+    """What has arrived and was not asked for yet.
+
+    Attributes:
+        skips_newline: whether a line end would not count if it came next.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._ended = False
+        self.skips_newline = False
 
     def __len__(self) -> int:
         return len(self._buffer)
@@ -132,6 +161,8 @@ class Receiver:
     def receive_data(self, data: bytes) -> None:
         """Bytes have arrived."""
         self._buffer += data
+        if self.skips_newline:
+            self._skip_newline()
 
     def receive_eof(self) -> None:
         """Nothing more will arrive."""
@@ -144,10 +175,25 @@ class Receiver:
             RemoteProtocolError: the peer broke a rule or a limit.
             PeerClosed: the thing is not complete, and nothing more will arrive.
         """
-        thing = want.take(self._buffer)
+        is_undecided = self.skips_newline and self._buffer == b"\r"
+        thing = None if is_undecided else want.take(self._buffer)
         if thing is None and self._ended:
             raise PeerClosed("unexpected EOF" if self._buffer else "EOF")
         return thing
+
+    def skip_newline(self) -> None:
+        """Drop a line end that comes next, now or later, if one does."""
+        self.skips_newline = True
+        self._skip_newline()
+
+    def _skip_newline(self) -> None:
+        if not self._buffer or self._buffer == b"\r":
+            return  # nobody knows yet
+        self.skips_newline = False
+        for newline in (b"\n", b"\r\n"):
+            if self._buffer.startswith(newline):
+                del self._buffer[: len(newline)]
+                return
 
     def rest(self) -> bytes:
         """Everything that is there, for whoever takes over."""
@@ -173,14 +219,12 @@ class Request:
     head: bytes
 
     @property
-    def endpoint(self) -> bytes | None:
-        """The SRPC endpoint that the path belongs to, if any."""
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint that the path belongs to, if any."""
         if self.path in PLAIN_PAGES:
             return None
-        for prefix in (UNSECURED_PATH, TLS_PATH):
-            if self.path.startswith(prefix):
-                return prefix
-        return self.path if self.path in (JSON_UNSECURED_PATH, JSON_TLS_PATH) else None
+        found = (endpoint for endpoint in ENDPOINTS if endpoint.is_at(self.path))
+        return next(found, None)
 
     @property
     def is_query_well_formed(self) -> bool:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from imageserver.errors import (
     CertificateError,
-    GobDecodeError,
+    DecodeError,
     GobTypeError,
     ImageServerError,
     LimitExceeded,
@@ -284,7 +284,7 @@ class CallServer:
         account = self.accounting.methods[method.full_name]
         account.begin(way)
         started_s = self.clock.seconds()
-        call = Call(channel, caller, method.limits, self._decoding)
+        call = Call(channel, caller, method.limits, self._decoding, way.coder)
         usable, outcome = False, "ok"
         try:
             await self._started()
@@ -337,11 +337,12 @@ class CallServer:
         call.channel.flush()
         try:
             request: Any = await call.receive(method.request)
-        except (GobDecodeError, RemoteProtocolError) as error:
-            # What follows cannot be told from a method line: say so, and close.
+        except (DecodeError, RemoteProtocolError) as error:
             self._count(error)
             call.write(error_line(str(error)))
-            return False, str(error)
+            # Otherwise what follows cannot be told from a method line.
+            is_usable = isinstance(error, DecodeError) and error.in_step
+            return is_usable, str(error)
         started_s, is_error = self.clock.seconds(), True
         try:
             response = await method.reply(call.caller, request)

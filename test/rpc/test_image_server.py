@@ -22,7 +22,7 @@ from imageserver.model.image_messages import (
 )
 from imageserver.model.inode import DirectoryInode
 from imageserver.objects.store import ObjectStore
-from imageserver.rpc.image_server import ImageService, SplicedImage
+from imageserver.rpc.image_server import ImageService, StoredResponse
 from imageserver.srpc.access import ANONYMOUS, Caller
 from imageserver.testing import POWERFUL, InlineWorker, scanned
 
@@ -93,7 +93,7 @@ class Waiting(SynchronousTestCase):
         self.add()
         for asking in both:
             response = self.successResultOf(asking)
-            self.assertIsInstance(response, SplicedImage)
+            self.assertIsInstance(response, StoredResponse)
             response.close()
         self.assert_nothing_left()
 

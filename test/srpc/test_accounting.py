@@ -15,12 +15,13 @@ from imageserver.errors import RequestError
 from imageserver.gob import Encoder
 from imageserver.model.image_messages import CheckImageRequest, CheckImageResponse
 from imageserver.srpc.access import Identity, Policy
-from imageserver.srpc.accounting import JSON, TLS, UNIX, Accounting, Way
+from imageserver.srpc.accounting import TLS, UNIX, Accounting, Way
 from imageserver.srpc.channel import Channel
 from imageserver.srpc.deadlines import Deadlines
 from imageserver.srpc.distribution import Distribution
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.methods import Method
+from imageserver.srpc.protocol import JSON
 
 REQUEST = Encoder().encode(CheckImageRequest("image"))
 PER_METHOD = {

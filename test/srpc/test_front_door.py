@@ -104,6 +104,13 @@ class Accepting(FrontDoorCase):
         self.assertEqual(len(answer), 35)
         self.assertIsNone(self.peer.ended)
 
+    def test_json(self):
+        """Values travel as JSON, and calls are counted so."""
+        answer = self.ask(b"CONNECT " + JSON + b" HTTP/1.0\n\nTest.Closed\n")
+        self.assertEqual(answer, b"HTTP/1.0 200 Connected to Go SRPC\n\n\n")
+        (way,) = self.server.accounting.by_way
+        self.assertEqual(str(way), "plain-json")
+
     def test_forms_of_requests(self):
         """LF or CRLF, headers or none, HTTP/1.0 or 1.1, with or without Host."""
         for head in (
@@ -197,11 +204,9 @@ class Refusing(FrontDoorCase):
         self.use([CLOSED], tls=server_tls())
         self.assertRefused(b"CONNECT " + TLS + b"?%4 HTTP/1.0\n\n", b"400 Bad Request")
 
-    def test_json(self):
-        """The JSON coder is not offered."""
-        self.assertRefused(b"CONNECT " + JSON + b" HTTP/1.0\n\n", b"404 Not Found")
-        self.use([CLOSED], tls=server_tls())
-        self.assertRefused(b"CONNECT " + JSON_TLS + b" HTTP/1.0\n\n", b"404 Not Found")
+    def test_json_has_nothing_below(self):
+        """The endpoints of JSON are exactly where they are."""
+        self.assertIn(b"GET " + JSON, self.ask(b"CONNECT " + JSON + b"/ HTTP/1.0\n\n"))
 
     def test_unknown_path(self):
         """A path that nobody knows is for the site to refuse."""

@@ -398,6 +398,12 @@ ENDPOINTS = {
     "TLS, gob, unsecured": Endpoint(
         b"/_goSRPC_/", True, unsecured_inside_tls, ask_inside
     ),
+    "JSON, TLS": Endpoint(b"/_SRPC_/TLS/JSON", True, over_tls),
+    "JSON, unsecured": Endpoint(b"/_SRPC_/unsecured/JSON", False, unsecured),
+    "TLS, JSON, TLS": Endpoint(b"/_SRPC_/TLS/JSON", True, inside_tls, ask_inside),
+    "TLS, JSON, unsecured": Endpoint(
+        b"/_SRPC_/unsecured/JSON", True, unsecured_inside_tls, ask_inside
+    ),
 }
 
 

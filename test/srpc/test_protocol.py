@@ -12,10 +12,10 @@ from imageserver.errors import PeerClosed, RemoteProtocolError
 from imageserver.gob import uint_bytes
 from imageserver.srpc.protocol import (
     ACCEPTED,
-    JSON_TLS_PATH,
-    JSON_UNSECURED_PATH,
-    TLS_PATH,
-    UNSECURED_PATH,
+    JSON_SECURED,
+    JSON_UNSECURED,
+    SECURED,
+    UNSECURED,
     Data,
     Head,
     Line,
@@ -127,7 +127,7 @@ def test_any_chunking_of_a_head(
         receiver.receive_data(rest)
     assert request is not None
     assert request.head == b"".join(line + b"\r\n" for line in lines_) + b"\r\n"
-    assert (request.method, request.path) == (b"CONNECT", UNSECURED_PATH)
+    assert (request.method, request.path) == (b"CONNECT", UNSECURED.path)
     assert request.query == b"a=b"
     assert receiver.rest() == rest
 
@@ -241,20 +241,20 @@ def test_what_cannot_be_http_is_refused_at_its_first_byte(first: bytes):
 @pytest.mark.parametrize(
     ("target", "endpoint"),
     [
-        (b"/_goSRPC_/", UNSECURED_PATH),
-        (b"/_goSRPC_/xyz", UNSECURED_PATH),
-        (b"/_goSRPC_/?doNotUseMethodPowers=true", UNSECURED_PATH),
+        (b"/_goSRPC_/", UNSECURED),
+        (b"/_goSRPC_/xyz", UNSECURED),
+        (b"/_goSRPC_/?doNotUseMethodPowers=true", UNSECURED),
         (b"/_goSRPC_", None),
         (b"/_goSRPC_/getHostname", None),
         (b"/_goSRPC_/listMethods", None),
         (b"/_goSRPC_/listMethods?x", None),
         (b"/_goSRPC_/listPublicMethods", None),
-        (b"/_goSRPC_/listPublicMethods/", UNSECURED_PATH),
-        (b"/_go_TLS_SRPC_/", TLS_PATH),
-        (b"/_go_TLS_SRPC_/listMethods", TLS_PATH),
-        (b"/_SRPC_/unsecured/JSON", JSON_UNSECURED_PATH),
+        (b"/_goSRPC_/listPublicMethods/", UNSECURED),
+        (b"/_go_TLS_SRPC_/", SECURED),
+        (b"/_go_TLS_SRPC_/listMethods", SECURED),
+        (b"/_SRPC_/unsecured/JSON", JSON_UNSECURED),
         (b"/_SRPC_/unsecured/JSON/", None),
-        (b"/_SRPC_/TLS/JSON", JSON_TLS_PATH),
+        (b"/_SRPC_/TLS/JSON", JSON_SECURED),
         (b"/_SRPC_/TLS/JSONx", None),
         (b"/", None),
         (b"host:443", None),
@@ -283,7 +283,7 @@ def test_endpoint(target: bytes, endpoint: bytes | None):
 )
 def test_do_not_use_method_powers(query: bytes, powers: bool):
     """Only the exact value ``true`` counts, of the first parameter of that name."""
-    assert request_of(UNSECURED_PATH + query).method_powers is powers
+    assert request_of(UNSECURED.path + query).method_powers is powers
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_do_not_use_method_powers(query: bytes, powers: bool):
 )
 def test_malformed_query(query: bytes, well_formed: bool):
     """Incomplete escapes and semicolons make a query malformed."""
-    assert request_of(UNSECURED_PATH + query).is_query_well_formed is well_formed
+    assert request_of(UNSECURED.path + query).is_query_well_formed is well_formed
 
 
 # --- texts --------------------------------------------------------------------

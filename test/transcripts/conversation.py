@@ -7,7 +7,10 @@ dictionaries with the fields that were really sent.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -15,6 +18,7 @@ import recorded
 
 from imageserver import gob
 
+_JSON_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)")
 ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
 PING = ""
 UPGRADE = ".LocalUpgradeToUnix"
@@ -56,8 +60,10 @@ class Stream:
         self.position += size
         return self.data[self.position - size : self.position]
 
-    def value(self, decoder: gob.Decoder) -> Any:
-        """A gob value, with all messages it consists of."""
+    def value(self, decoder: Decoder) -> Any:
+        """A value, with all messages it consists of."""
+        if isinstance(decoder, Json):
+            return self._json_value(decoder)
         while True:
             found = gob.parse_message_length(self.rest[:9], 1 << 30)
             if found is None:
@@ -67,6 +73,34 @@ class Stream:
             value = decoder.feed(message)
             if value is not gob.MORE:
                 return value
+
+    def _json_value(self, decoder: Json) -> Any:
+        """A JSON value, and the line end behind it if there is to be one."""
+        text = self.rest.decode("latin-1")  # a character for each byte
+        skipped = len(text) - len(text.lstrip())
+        try:
+            _, end = json.JSONDecoder().raw_decode(text, skipped)
+        except json.JSONDecodeError:
+            raise Incomplete from None
+        value = json.loads(self.raw(end))
+        if decoder.ends_lines:
+            assert self.raw(1) == b"\n"
+        return value
+
+
+@attrs.frozen
+class Json:
+    """Takes the place of a decoder where values travel as JSON.
+
+    Attributes:
+        ends_lines: whether there is a line end behind each value.
+    """
+
+    ends_lines: bool = True
+
+
+Decoder = gob.Decoder | Json
+Decoders = tuple[Callable[[], Decoder], Callable[[], Decoder]]
 
 
 @attrs.define
@@ -83,6 +117,8 @@ class Call:
         sent: the client's bytes behind the method line.
         received: the server's bytes behind the accepting line.
         cut_off: the server closed the connection instead of answering.
+        request_decoder: makes what values of the client are read with.
+        answer_decoder: makes what values of the server are read with.
     """
 
     method: str
@@ -94,6 +130,8 @@ class Call:
     sent: bytes = b""
     received: bytes = b""
     cut_off: bool = False
+    request_decoder: Callable[[], Decoder] = gob.Decoder
+    answer_decoder: Callable[[], Decoder] = gob.Decoder
 
     @property
     def outcome(self) -> tuple[str, str, list[Any]]:
@@ -110,21 +148,21 @@ class Call:
         return recorded.decode_all(self.received[1:], cls)[0]
 
 
-Read = Callable[[Stream, gob.Decoder], list[Any]]
-ReadAnswers = Callable[[Stream, gob.Decoder, list[Any]], list[Any]]
+Read = Callable[[Stream, Decoder], list[Any]]
+ReadAnswers = Callable[[Stream, Decoder, list[Any]], list[Any]]
 
 
-def nothing(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+def nothing(stream: Stream, decoder: Decoder) -> list[Any]:
     """The client sends nothing."""
     return []
 
 
-def one_value(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+def one_value(stream: Stream, decoder: Decoder) -> list[Any]:
     """One value."""
     return [stream.value(decoder)]
 
 
-def uploads(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+def uploads(stream: Stream, decoder: Decoder) -> list[Any]:
     """AddObjects: values, each followed by as many bytes as it says."""
     things = []
     while True:
@@ -136,7 +174,7 @@ def uploads(stream: Stream, decoder: gob.Decoder) -> list[Any]:
         things.append(stream.raw(length))
 
 
-def bandwidth_chunks(stream: Stream, decoder: gob.Decoder) -> list[Any]:
+def bandwidth_chunks(stream: Stream, decoder: Decoder) -> list[Any]:
     """TestBandwidth to the server: chunks, each with a byte that is 0 for the last."""
     things = [stream.value(decoder)]
     assert things[0]["SendToServer"]
@@ -147,7 +185,7 @@ def bandwidth_chunks(stream: Stream, decoder: gob.Decoder) -> list[Any]:
             return things
 
 
-def lines(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+def lines(stream: Stream, decoder: Decoder, requests: list[Any]) -> list[Any]:
     """Lines up to an empty one."""
     found = []
     while line := stream.line():
@@ -158,7 +196,7 @@ def lines(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any
 def values_until(end: Callable[[Any], bool]) -> ReadAnswers:
     """Values up to the one that is the end mark; that one is left out."""
 
-    def read(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+    def read(stream: Stream, decoder: Decoder, requests: list[Any]) -> list[Any]:
         found = []
         while not end(value := stream.value(decoder)):
             found.append(value)
@@ -167,25 +205,22 @@ def values_until(end: Callable[[Any], bool]) -> ReadAnswers:
     return read
 
 
-def upload_answers(
-    stream: Stream, decoder: gob.Decoder, requests: list[Any]
-) -> list[Any]:
-    """One value for each object."""
-    return [stream.value(decoder) for request in requests if isinstance(request, bytes)]
+def upload_answers(stream: Stream, decoder: Decoder, requests: list[Any]) -> list[Any]:
+    """One value for each object; fewer where the server gave up."""
+    objects = [request for request in requests if isinstance(request, bytes)]
+    return [stream.value(decoder) for _ in objects if stream.rest]
 
 
-def contents(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+def contents(stream: Stream, decoder: Decoder, requests: list[Any]) -> list[Any]:
     """GetObjects: a value, then the objects, if there was no error."""
     response = stream.value(decoder)
-    if "ResponseString" in response:
+    if response.get("ResponseString"):
         return [response]
-    sizes = response.get("ObjectSizes", ())
+    sizes = response.get("ObjectSizes") or ()
     return [response, *[stream.raw(size) for size in sizes]]
 
 
-def endless_values(
-    stream: Stream, decoder: gob.Decoder, requests: list[Any]
-) -> list[Any]:
+def endless_values(stream: Stream, decoder: Decoder, requests: list[Any]) -> list[Any]:
     """Values as long as there are some."""
     found = []
     while stream.rest:
@@ -193,7 +228,7 @@ def endless_values(
     return found
 
 
-def single(stream: Stream, decoder: gob.Decoder, requests: list[Any]) -> list[Any]:
+def single(stream: Stream, decoder: Decoder, requests: list[Any]) -> list[Any]:
     """One value behind the last request."""
     return [stream.value(decoder)]
 
@@ -210,12 +245,12 @@ STREAMING = {
     "ImageServer.GetFilteredImageUpdates": Kind(one_value, endless_values),
     "ImageServer.GetImageUpdates": Kind(nothing, endless_values),
     "ImageServer.ListDirectories": Kind(
-        nothing, values_until(lambda v: "Name" not in v)
+        nothing, values_until(lambda v: not v.get("Name"))
     ),
     "ImageServer.ListImages": Kind(nothing, lines),
     "ImageServer.ListSelectedImages": Kind(one_value, lines),
     "ImageServer.ListUnreferencedObjects": Kind(
-        nothing, values_until(lambda v: "Size" not in v)
+        nothing, values_until(lambda v: not v.get("Size"))
     ),
     "ObjectServer.AddObjects": Kind(uploads, upload_answers),
     "ObjectServer.GetObjects": Kind(one_value, contents),
@@ -234,24 +269,37 @@ def read_body(call: Call, client: Stream) -> None:
     kind = STREAMING.get(call.method)
     read = kind.requests if kind else one_value
     begin = client.position
-    call.requests = read(client, gob.Decoder())
+    call.requests = read(client, call.request_decoder())
     call.sent = client.data[begin : client.position]
 
 
-def read_connection(client: Stream, server: Stream) -> list[Call]:
-    """All calls of a connection, after CONNECT."""
-    assert client.until(b"\n\n").startswith(b"CONNECT ")
+def read_connection(
+    client: Stream, server: Stream, *, ends_lines: bool = True
+) -> list[Call]:
+    """All calls of a connection, after CONNECT, up to where the server gave up.
+
+    Args:
+        client: what the client said.
+        server: what the server said.
+        ends_lines: whether the server sends line ends behind values in JSON.
+    """
+    head = client.until(b"\n\n")
+    assert head.startswith(b"CONNECT ")
     assert server.raw(len(ACCEPTED)) == ACCEPTED
+    decoders: Decoders = (gob.Decoder, gob.Decoder)
+    if b"JSON" in head:
+        decoders = (Json, partial(Json, ends_lines))
     calls = []
-    while client.rest:
-        calls.append(_read_call(client, server))
+    while client.rest and (server.rest or not calls):
+        calls.append(_read_call(client, server, decoders))
     assert server.rest == b""
     return calls
 
 
-def _read_call(client: Stream, server: Stream) -> Call:
+def _read_call(client: Stream, server: Stream, decoders: Decoders) -> Call:
     line = client.until(b"\n") + b"\n"
     call = Call(line.strip().decode(), line, server.line())
+    call.request_decoder, call.answer_decoder = decoders
     if call.acceptance or call.method == PING:
         return call
     begin = server.position
@@ -274,15 +322,15 @@ def _read_answers(call: Call, server: Stream) -> None:
         if call.failure:
             return
     read = kind.answers if kind else single
-    call.answers = read(server, gob.Decoder(), call.requests)
+    call.answers = read(server, call.answer_decoder(), call.requests)
 
 
 def _read_upgrade(call: Call, client: Stream, server: Stream) -> None:
     begin = client.position
-    theirs, ours = gob.Decoder(), gob.Decoder()
+    theirs, ours = call.request_decoder(), call.answer_decoder()
     call.requests.append(client.value(theirs))
     call.answers.append(server.value(ours))
-    if "Error" not in call.answers[0]:
+    if not call.answers[0].get("Error"):
         call.requests.append(client.value(theirs))
         call.answers.append(server.value(ours))
     call.sent = client.data[begin : client.position]
@@ -304,8 +352,14 @@ def settle(method: str, answers: list[Any]) -> list[Any]:
 
 
 def without_times(value: Any) -> Any:
-    """A decoded value with a mark in place of each time and duration."""
+    """A decoded value with a mark in place of each time and duration.
+
+    In JSON, what is null or empty is left out, as is what the recorded server writes
+    and nobody reads.
+    """
     if isinstance(value, gob.Opaque) and value.type_name == "Time":
+        return "<time>"
+    if isinstance(value, str) and _JSON_TIME.fullmatch(value):
         return "<time>"
     if isinstance(value, gob.InterfaceValue):
         return gob.InterfaceValue(value.name, without_times(value.value))
@@ -313,6 +367,7 @@ def without_times(value: Any) -> Any:
         return {
             name: "<duration>" if name == "ServerDuration" else without_times(field)
             for name, field in value.items()
+            if field not in (None, [], "") and name != "EntriesByName"
         }
     if isinstance(value, (tuple, list)):
         return tuple(without_times(item) for item in value)
@@ -321,7 +376,7 @@ def without_times(value: Any) -> Any:
 
 @attrs.frozen
 class Recording:
-    """One entry of ``transcripts-gob.json``; each has one connection.
+    """One entry of a file of recordings; each has one connection.
 
     Attributes:
         name: its name.
@@ -348,7 +403,10 @@ class Recording:
         return cls(entry["name"], head, calls, entry["client_result"])
 
 
-RECORDINGS = {
-    recording.name: recording
-    for recording in map(Recording.read, recorded.load("transcripts-gob"))
-}
+RECORDINGS, JSON_RECORDINGS = [
+    {
+        recording.name: recording
+        for recording in map(Recording.read, recorded.load(f"transcripts-{coder}"))
+    }
+    for coder in ("gob", "json")
+]

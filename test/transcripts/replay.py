@@ -217,16 +217,18 @@ def build_state(server: Server, *parts: str) -> None:
 
     Args:
         server: the server.
-        parts: ``directories``, ``objects``, or the names of images; those that begin
-            with ``exp`` expire.
+        parts: ``directories``, ``objects``, names of directories that end in a slash,
+            or names of images; those that have ``exp`` in them expire.
     """
     for part in parts:
         if part == "directories":
             server.make_directories("dir/a")
         elif part == "objects":
             server.add_objects()
+        elif part.endswith("/"):
+            server.make_directories(part.rstrip("/"))
         else:
-            server.add_image(part, 3600 if "/exp" in part else 0)
+            server.add_image(part, 3600 if "exp" in part else 0)
 
 
 class RecordedClient:
@@ -274,7 +276,8 @@ class RecordedClient:
     def hang_up(self) -> list[Call]:
         """Close the connection; what was said on it, by calls."""
         self.transport.hang_up()
-        return read_connection(Stream(self._said), Stream(self.transport.sent()))
+        said, heard = Stream(self._said), Stream(self.transport.sent())
+        return read_connection(said, heard, ends_lines=False)
 
 
 def replay(server: Server, recording: Recording, chunks: Chunks = in_one) -> list[Call]:
