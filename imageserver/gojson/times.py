@@ -36,14 +36,14 @@ def parse_time(text: str) -> Time:
     except ValueError as error:
         raise JsonDecodeError(f"malformed time: {error}") from error
     seconds = time.hour * 3600 + time.minute * 60 + time.second
-    offset_s = None
+    offset_s = 0
     if sign:
         offset_s = int(offset_hours) * 3600 + int(offset_minutes) * 60
         offset_s = -offset_s if sign == "-" else offset_s
     return Time(
-        days * _DAY_S + seconds - (offset_s or 0),
+        days * _DAY_S + seconds - offset_s,
         int((decimals or "")[:_DECIMALS].ljust(_DECIMALS, "0")),
-        offset_s,
+        offset_s or None,
     )
 
 

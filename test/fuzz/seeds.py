@@ -20,19 +20,31 @@ LINES = (
     b"\xff.\xfe.\n",
     b"HTTP/1.0 200 Connected to Go SRPC\n\n",
     b"A" * 600,
+    b'{"ImageName":"\\ud83d\\ude00\\udc80","x":[null,true,-1.5e3]} ',
+    b'{"ExpiresAt":"2030-01-02T03:04:05.5+00:00"}',
+    b'{"Hashes":["' + b"0a" * 64 + b'"]}',
+    b'{"InodeTable":{"1":{"Mode":1,"Size":3,"Hash":null},"2":{"Symlink":"a"}}}',
+    b"{[" * 100,
+    b'{"' + b"\\\\" * 99 + b'":',
 )
 
 
 def streams() -> list[bytes]:
-    """All streams: what was recorded, what is hostile, and lines."""
+    """All streams: what was recorded, what is hostile, and lines and texts."""
     vectors = [
         bytes.fromhex(vector["hex"])
         for name in ("gob-primitives", "gob-composites", "gob-messages")
         for vector in recorded.load(name)
     ]
+    texts = [
+        text.encode()
+        for vector in recorded.load("gob-messages")
+        for text in vector["json"] or ()
+        if text is not None
+    ]
     files = sorted((recorded.DIRECTORY / "image").glob("*.bin"))
     hostile = [*TINY.values(), *(make(SMALL_BYTES) for make in GROWING.values())]
-    return [*vectors, *(file.read_bytes() for file in files), *hostile, *LINES]
+    return [*vectors, *texts, *(file.read_bytes() for file in files), *hostile, *LINES]
 
 
 def mutations(target: Target, seed: int, count: int) -> Iterator[bytes]:

@@ -12,8 +12,14 @@ from typing import Any
 import attrs
 import recorded
 
-from imageserver import gob
-from imageserver.errors import GobDecodeError, InvalidImage, RemoteProtocolError
+from imageserver import gob, gojson
+from imageserver.errors import (
+    GobDecodeError,
+    GobTypeError,
+    InvalidImage,
+    JsonDecodeError,
+    RemoteProtocolError,
+)
 from imageserver.images.admission import measure
 from imageserver.images.canonical import make_image_file
 from imageserver.model import image, image_messages, object_messages
@@ -23,6 +29,7 @@ from imageserver.model.inode_scan import TABLE
 from imageserver.model.inode_table import InodeTable
 from imageserver.model.tree import check_tree
 from imageserver.srpc import messages as srpc_messages
+from imageserver.srpc.coder import JsonText
 from imageserver.srpc.deadlines import METHOD_LINE_BYTES
 from imageserver.srpc.protocol import (
     Data,
@@ -160,8 +167,8 @@ def run_srpc(data: bytes) -> None:
 REFUSED = object()
 
 
-def take_all(want: Any, pieces: list[bytes]) -> list[Any]:
-    """Whatever comes, up to the first thing that is refused."""
+def take_all(want: Any, pieces: list[bytes], *, once: bool = False) -> list[Any]:
+    """Whatever comes, up to the first thing that is refused; ``once``: one thing."""
     receiver = Receiver()
     taken: list[Any] = []
     for piece in pieces:
@@ -169,6 +176,8 @@ def take_all(want: Any, pieces: list[bytes]) -> list[Any]:
         try:
             while (thing := receiver.take(want)) is not None:
                 taken.append(thing)
+                if once:
+                    return taken
         except RemoteProtocolError:
             return [*taken, REFUSED]
     return taken
@@ -184,6 +193,30 @@ def split_line(line: bytes) -> None:
         assert 0 <= parse_status_line(line)[0] <= 999
     except RemoteProtocolError:
         pass
+
+
+def run_json(data: bytes) -> None:
+    """Any message of ours in JSON; the first byte says which.
+
+    Its end is found however it is cut, and what it holds can be written and read again.
+    """
+    if not data:
+        return
+    text = data[1:]
+    bytewise = [text[i : i + 1] for i in range(len(text))]
+    whole = take_all(JsonText(len(text), LIMITS.depth), [text], once=True)
+    assert whole == take_all(JsonText(len(text), LIMITS.depth), bytewise, once=True)
+    cls = MESSAGES[data[0] % len(MESSAGES)]
+    try:
+        value = gojson.decode(text, cls, LIMITS)
+    except JsonDecodeError:
+        return
+    assert whole == [text.rstrip(b" \t\r\n")]
+    try:
+        written = gojson.encode(value)
+    except GobTypeError:
+        return  # scanned images, and times out of range
+    assert gojson.decode(written, cls, LIMITS) == value
 
 
 @attrs.frozen
@@ -211,4 +244,5 @@ TARGETS = {
     "scanner": Target(run_scanner),
     "splicer": Target(run_splicer),
     "srpc": Target(run_srpc, len(WANTS)),
+    "json": Target(run_json, len(MESSAGES)),
 }
