@@ -37,6 +37,7 @@ from imageserver.srpc.credential_files import Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import MethodTable
+from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
@@ -57,6 +58,7 @@ class ImageServer(MultiService):
     Attributes:
         port: what the server listens on, once it does.
         credentials: our certificate, and whom we trust.
+        metrics: what is measured.
     """
 
     _log = Logger()
@@ -101,6 +103,9 @@ class ImageServer(MultiService):
         if self._insecure and settings.require_tls:
             raise ConfigError("there is no TLS in insecure mode: leave -requireTLS out")
         self._server = self._make_server()
+        self.metrics = MetricRegistry()
+        self.metrics.add(self._server.accounting.metrics)
+        self.metrics.add(self.credentials.metrics)
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
         self._background: Deferred[None] | None = None

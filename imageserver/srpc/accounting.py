@@ -13,6 +13,7 @@ import attrs
 from imageserver.srpc.distribution import Distribution
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.methods import Method
+from imageserver.srpc.metric import Metric
 from imageserver.srpc.protocol import GOB
 
 PLAIN, TLS, UNIX = "plain", "TLS", "Unix"
@@ -33,21 +34,6 @@ class Way:
 
     def __str__(self) -> str:
         return f"{self.carrier}-{self.coder}".lower()
-
-
-@attrs.frozen
-class Metric:
-    """A value that can be shown.
-
-    Attributes:
-        path: its name, with slashes.
-        value: a number, or how values are distributed, in milliseconds.
-        description: what it is.
-    """
-
-    path: str
-    value: int | Distribution
-    description: str
 
 
 @attrs.define(eq=False)

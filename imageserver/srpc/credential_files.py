@@ -17,7 +17,13 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from imageserver.errors import CertificateError
-from imageserver.srpc.expiry import Expiry
+from imageserver.srpc.expiry import (
+    AUTHORITY,
+    CERTIFICATE,
+    IDENTITY_AUTHORITY,
+    REVOCATIONS,
+    Expiry,
+)
 from imageserver.srpc.revocation import RevocationList, Revocations, parse_lists
 from imageserver.srpc.tls import (
     ClientTLS,
@@ -114,15 +120,17 @@ class CredentialFiles:
         expiries = []
         if key_pair is not None:
             file = "" if generated else str(self.certificate)
-            expiries += _expiries("certificate", file, key_pair.certificates[:1])
+            expiries += _expiries(CERTIFICATE, file, key_pair.certificates[:1])
         if self.authorities is None or key_pair is None:
             return Credentials(key_pair, None, tuple(expiries), generated)
         full = load_certificates(self.authorities)
-        expiries += _expiries("CA", self.authorities, full)
+        expiries += _expiries(AUTHORITY, self.authorities, full)
         identity = []
         if self.identity_authorities is not None and exists(self.identity_authorities):
             identity = load_certificates(self.identity_authorities)
-            expiries += _expiries("identity CA", self.identity_authorities, identity)
+            expiries += _expiries(
+                IDENTITY_AUTHORITY, self.identity_authorities, identity
+            )
         lists = []
         if self.revocations is not None:
             lists = _load_lists(self.revocations, [*full, *identity])
@@ -247,7 +255,7 @@ def _list_expiries(file: Path, lists: Iterable[RevocationList]) -> list[Expiry]:
     for item in lists:
         if item.expires is None:
             continue
-        expiry = Expiry("CRL", str(file), item.name, item.issued, item.expires)
+        expiry = Expiry(REVOCATIONS, str(file), item.name, item.issued, item.expires)
         known = found.get(item.name)
         if known is None or known.ends < expiry.ends:
             found[item.name] = expiry

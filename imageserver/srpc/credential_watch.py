@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 from twisted.application.service import Service
@@ -13,7 +13,8 @@ from twisted.logger import Logger
 
 from imageserver.errors import CertificateError, KeyMismatch
 from imageserver.srpc.credential_files import CredentialFiles, Credentials, Signature
-from imageserver.srpc.expiry import ExpiryLog
+from imageserver.srpc.expiry import ExpiryLog, expiry_metrics
+from imageserver.srpc.metric import Metric
 from imageserver.worker import Worker
 
 LOOK_INTERVAL_S = 10.0
@@ -71,6 +72,13 @@ class CredentialWatch(Service):
     def now(self) -> datetime.datetime:
         """The time, in UTC."""
         return datetime.datetime.fromtimestamp(self._clock.seconds(), datetime.UTC)
+
+    def metrics(self) -> Iterator[Metric]:
+        """What is going to expire, and whether new files cannot be used."""
+        yield from expiry_metrics(self.current.expiries)
+        description = "changed certificate files that cannot be used: 1, or 0"
+        path = "/srpc/server/certificates-outdated"
+        yield Metric(path, int(bool(self.problem)), description)
 
     def startService(self) -> None:
         """Begin to look."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 from twisted.logger import Logger
 
+from imageserver.srpc.metric import Metric
+
 _DAY = datetime.timedelta(days=1)
 _WARNINGS_DAYS = (1, 7, 30)  # before the end
+_ROOT = "/srpc/server/earliest-"
+CERTIFICATE, AUTHORITY, IDENTITY_AUTHORITY = "certificate", "CA", "identity CA"
+REVOCATIONS = "CRL"
 
 
 @attrs.frozen
@@ -17,7 +22,8 @@ class Expiry:
     """Something that ends to be valid.
 
     Attributes:
-        kind: ``certificate``, ``CA``, ``identity CA`` or ``CRL``.
+        kind: :data:`CERTIFICATE`, :data:`AUTHORITY`, :data:`IDENTITY_AUTHORITY` or
+            :data:`REVOCATIONS`.
         file: where it is; empty if in no file.
         subject: whose certificate, or by whom the list.
         begins: from when it is valid, in UTC.
@@ -50,6 +56,23 @@ class Expiry:
             if left <= days * _DAY and 2 * days * _DAY <= self.ends - self.begins:
                 return days
         return None
+
+
+def expiry_metrics(expiries: Iterable[Expiry]) -> Iterator[Metric]:
+    """The next end of each kind, and from when the certificate that ends is valid."""
+    by_end = sorted(expiries, key=lambda expiry: expiry.ends)
+    for name, kinds in (
+        ("certificate", (CERTIFICATE,)),
+        ("ca", (AUTHORITY, IDENTITY_AUTHORITY)),
+        ("crl", (REVOCATIONS,)),
+    ):
+        ending = next((expiry for expiry in by_end if expiry.kind in kinds), None)
+        if ending is None:
+            continue
+        yield Metric(f"{_ROOT}{name}-expiration", ending.ends, "when it expires")
+        if name == "certificate":
+            path = f"{_ROOT}expiring-certificate-activation"
+            yield Metric(path, ending.begins, "from when it is valid")
 
 
 class ExpiryLog:

@@ -29,7 +29,13 @@ from imageserver.srpc.channel import Channel
 from imageserver.srpc.credential_files import CredentialFiles, Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.deadlines import Deadlines
-from imageserver.srpc.expiry import Expiry
+from imageserver.srpc.expiry import (
+    AUTHORITY,
+    IDENTITY_AUTHORITY,
+    Expiry,
+    expiry_metrics,
+)
+from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.tls import ServerTLS, peer_identity
 from imageserver.srpc.trust import Trust
 from imageserver.testing import InlineWorker
@@ -453,3 +459,34 @@ class TestExpiry:
         ]
         assert [stage(d, 30) for d in (29, 15, 7, 1, -1)] == [None, None, 7, 1, 0]
         assert [stage(d, 1) for d in (0.9, 0.1, -0.1)] == [None, None, 0]
+
+    def test_metrics(self, watched: Watched) -> None:
+        """The next ends are metrics, under the names that existing tools ask for."""
+        registry = MetricRegistry()
+        registry.add(watched.watch.metrics)
+        found = {metric.path: metric.value for metric in registry}
+        certificate, authority, lists = watched.watch.current.expiries
+        assert found == {
+            "/srpc/server/earliest-certificate-expiration": certificate.ends,
+            "/srpc/server/earliest-expiring-certificate-activation": certificate.begins,
+            "/srpc/server/earliest-ca-expiration": authority.ends,
+            "/srpc/server/earliest-crl-expiration": lists.ends,
+            "/srpc/server/certificates-outdated": 0,
+        }
+        watched.files.certificate.unlink()
+        watched.settle()
+        assert {m.path: m.value for m in registry} == found | {
+            "/srpc/server/certificates-outdated": 1
+        }
+
+    def test_earliest(self) -> None:
+        """Of several the one that ends first counts, CAs of both files alike."""
+        now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        ends = [now + datetime.timedelta(days=days) for days in (5, 3, 4)]
+        kinds = (AUTHORITY, IDENTITY_AUTHORITY, AUTHORITY)
+        expiries = [
+            Expiry(kind, "f", "s", now, end)
+            for kind, end in zip(kinds, ends, strict=True)
+        ]
+        (metric,) = expiry_metrics(expiries)
+        assert metric.value == ends[1]

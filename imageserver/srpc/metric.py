@@ -1,0 +1,44 @@
+"""What can be shown of the server: values by path, from several sources."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+import attrs
+
+from imageserver.srpc.distribution import Distribution
+
+Value: TypeAlias = int | datetime.datetime | Distribution
+"""A number, a time in UTC, or how durations are distributed, in milliseconds."""
+
+
+@attrs.frozen
+class Metric:
+    """A value that can be shown.
+
+    Attributes:
+        path: its name, with slashes; existing tools ask for it.
+        value: the value.
+        description: what it is.
+    """
+
+    path: str
+    value: Value
+    description: str
+
+
+class MetricRegistry:
+    """Everything that is measured; iterating over it gives the values of now."""
+
+    def __init__(self) -> None:
+        self._sources: list[Callable[[], Iterable[Metric]]] = []
+
+    def add(self, source: Callable[[], Iterable[Metric]]) -> None:
+        """Ask ``source``, too."""
+        self._sources.append(source)
+
+    def __iter__(self) -> Iterator[Metric]:
+        for source in self._sources:
+            yield from source()
