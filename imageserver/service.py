@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError
+from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
@@ -125,7 +126,12 @@ class ImageServer(MultiService):
         self._index = SqliteIndex(images / _INDEX_FILE, objects, images)
         self._objects = ObjectStore(objects, self._index, disk, time.time_ns)
         self._database = ImageDatabase(
-            images, self._index, self._objects, disk, time.time_ns
+            images,
+            self._index,
+            self._objects,
+            disk,
+            time.time_ns,
+            Changes(self._reactor.callFromThread),
         )
         self._loading = Loading(self._database)
 

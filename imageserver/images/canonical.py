@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -22,10 +22,10 @@ from imageserver.errors import (
     GobTypeError,
     InvalidImage,
 )
-from imageserver.gob import uint_bytes
+from imageserver.gob import Time, uint_bytes
 from imageserver.images.admission import Admitted
 from imageserver.model.file_system import ScannedFileSystem
-from imageserver.model.image import Image, ScannedImage
+from imageserver.model.image import Image, ImageMetadata, ScannedImage
 from imageserver.model.image_messages import GetImageResponse
 from imageserver.model.inode_scan import TABLE
 
@@ -81,9 +81,53 @@ def make_image_file(admitted: Admitted) -> ImageFile:
     Raises:
         InvalidImage: it holds a value that cannot be stored.
     """
-    metadata = _encode(gob.evolve(admitted.image, file_system=ScannedFileSystem()))
-    del metadata[-len(_EMPTY_FILE_SYSTEM + _END) :]
-    pieces = [bytes(metadata), *_file_system_pieces(admitted), _END]
+    metadata = _metadata_bytes(admitted.image)
+    return _put_together(metadata, [*_file_system_pieces(admitted), _END])
+
+
+def with_expiration(
+    stored: bytes, value_offset: int, file_system_offset: int, expires_at: Time
+) -> ImageFile:
+    """The file of an image with another expiration; the file system stays as it is.
+
+    Args:
+        stored: the canonical file that there is.
+        value_offset: where the value begins in it.
+        file_system_offset: where in the value the file system's field begins.
+        expires_at: the new expiration.
+
+    Raises:
+        GobDecodeError: it is not what it should be.
+    """
+    rest = value_offset + file_system_offset
+    head = response_head(file_system_offset + len(VALUE_END))
+    bare = head + stored[value_offset:rest] + VALUE_END + RESPONSE_END
+    image = gob.decode(bare, GetImageResponse, FILE_LIMITS).value.image
+    metadata = _metadata_bytes(
+        ScannedImage(
+            **{
+                field.attribute: getattr(image, field.attribute)
+                for field in gob.struct_info(ImageMetadata).fields
+                if field.attribute != "expires_at"
+            },
+            expires_at=expires_at,
+        )
+    )
+    file_system = stored[rest + len(_FIELD_NUMBER) : -CHECKSUM_BYTES]
+    return _put_together(metadata, [file_system])
+
+
+def _metadata_bytes(image: ScannedImage) -> bytes:
+    """The beginning of an image's value, with the number of the file system's field."""
+    metadata = _encode(gob.evolve(image, file_system=ScannedFileSystem()))
+    return bytes(metadata[: -len(_EMPTY_FILE_SYSTEM + _END)])
+
+
+def _put_together(
+    metadata: bytes, file_system: Iterable[bytes | bytearray]
+) -> ImageFile:
+    """A file of what :func:`_metadata_bytes` gives, and what follows up to its end."""
+    pieces = [metadata, *file_system]
     value_bytes = sum(map(len, pieces))
     type_id = _id_bytes(_IMAGE_ID)
     head = _DEFINITIONS + uint_bytes(len(type_id) + value_bytes) + type_id

@@ -19,14 +19,24 @@ from imageserver.errors import (
     RequestError,
     StoreError,
 )
+from imageserver.gob import Time
 from imageserver.images.admission import admit, dismiss
 from imageserver.images.canonical import make_image_file
-from imageserver.images.directories import place_directory
+from imageserver.images.changes import Change, Changes, Operation
+from imageserver.images.directories import place_directory, remove_directory
+from imageserver.images.expiration import ExpirationLimits
 from imageserver.images.files import ImageFiles
-from imageserver.images.permissions import check_image_change, check_new_directory
+from imageserver.images.metadata import write_metadata
+from imageserver.images.permissions import (
+    check_image_change,
+    check_new_directory,
+    check_owner_change,
+    is_group,
+)
+from imageserver.images.records import to_nanoseconds
 from imageserver.images.selection import find_latest, select
 from imageserver.index.base import ImageIndex, ImageRecord
-from imageserver.model.image import ScannedImage
+from imageserver.model.image import DirectoryMetadata, ScannedImage
 from imageserver.model.image_messages import (
     FindLatestImageRequest,
     ListSelectedImagesRequest,
@@ -49,6 +59,7 @@ class ImageDatabase:
         index: what is known of them.
         disk: how files are changed.
         now_ns: the time.
+        changes: tells who wants to know of changes.
         files: the image files.
         quarantined: how many damaged files were put aside.
     """
@@ -62,14 +73,21 @@ class ImageDatabase:
         objects: ObjectStore,
         disk: Disk,
         now_ns: Callable[[], int],
+        changes: Changes | None = None,
+        *,
+        expiration_limits: ExpirationLimits | None = None,
+        is_group: Callable[[str], bool] = is_group,
     ) -> None:
         self.directory = directory
         self.index = index
         self.disk = disk
         self.now_ns = now_ns
         self.quarantined = 0
-        self.files = ImageFiles(directory, index, disk)
+        self.changes = changes or Changes()
+        self.files = ImageFiles(directory, index, disk, self.changes)
         self._objects = objects
+        self._expiration_limits = expiration_limits or ExpirationLimits()
+        self._is_group = is_group
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
@@ -103,12 +121,12 @@ class ImageDatabase:
                 self._log.warn("ignoring already expired image: {name}", name=name)
                 return
         check_image_change(self.index, caller, name, None)
-        if self.index.owner_group(directory_of(name)) is None:
-            raise AccessDenied(f'no metadata for: "{directory_of(name)}"')
         image_file = make_image_file(admitted)
-        with self._exclusively(name, "already being written"):
+        with self._exclusively(name, f"image: {name} already being written"):
             if self.index.image(name) is not None:
                 raise ImageExists(f"image: {name} already exists")
+            if self.index.owner_group(directory_of(name)) is None:
+                raise AccessDenied(f'no metadata for: "{directory_of(name)}"')
             with _told(f"cannot store image: {name}"):
                 self.files.add(name, admitted, image_file)
 
@@ -123,11 +141,36 @@ class ImageDatabase:
         if record is None:
             raise ImageNotFound("image does not exist")
         check_image_change(self.index, caller, name, record)
-        with self._exclusively(name, "being written"):
+        with self._exclusively(name, f"image: {name} is being written"):
             if self.index.image(name) != record:
                 raise ImageNotFound(f"image: {name} does not exist")
             with _told(f"cannot delete image: {name}"):
                 self.files.remove(record, keep_name=True)
+
+    def change_expiration(self, name: str, expires_at: Time, caller: Caller) -> None:
+        """Let an image expire later; a zero time: never.
+
+        Raises:
+            RequestError: there is no such image, or the caller or the time is refused.
+            StoreError: it cannot be stored.
+        """
+        self._expiration_limits.check(caller, expires_at, self.now_ns())
+        record = self.index.image(name)
+        if record is None:
+            raise ImageNotFound("image not found")
+        check_image_change(self.index, caller, name, record)
+        if record.expires_at_ns is None:
+            raise RequestError("image does not expire")
+        new_ns = to_nanoseconds(expires_at)
+        if new_ns == record.expires_at_ns:
+            return
+        if new_ns is not None and new_ns < record.expires_at_ns:
+            raise RequestError("cannot shorten expiration time")
+        with self._exclusively(name, "image being modified"):
+            if self.index.image(name) != record:
+                raise RequestError("image being modified")
+            with _told(f"cannot store image: {name}"):
+                self.files.change_expiration(record, expires_at)
 
     def expire(self) -> list[str]:
         """Remove the images whose time has come; their names can be used again.
@@ -146,7 +189,7 @@ class ImageDatabase:
     def _expire(self, record: ImageRecord) -> bool:
         name = record.name
         try:
-            with self._exclusively(name, "being written"):
+            with self._exclusively(name, f"image: {name} is being written"):
                 if self.index.image(name) != record:
                     return False
                 self._log.info("auto expiring (deleting) image: {name}", name=name)
@@ -215,15 +258,64 @@ class ImageDatabase:
         check_new_directory(caller, owner_group)
         with _told(f"cannot make directory: {name}"):
             place_directory(self.disk, self.directory, name, owner_group)
-        self.index.add_directory(name, owner_group)
+        self._record_directory(name, owner_group)
         yield name
+
+    def _record_directory(self, name: str, owner_group: str) -> None:
+        made = Change(Operation.MAKE_DIRECTORY, name, owner_group=owner_group)
+        with self.changes.announced(made):
+            self.index.add_directory(name, owner_group)
+
+    def change_owner(self, name: str, owner_group: str, caller: Caller) -> None:
+        """Give a directory to a group; an empty one: to nobody.
+
+        Raises:
+            RequestError: the directory, the group or the caller is refused.
+            StoreError: it cannot be stored.
+        """
+        if not caller.user:
+            raise AccessDenied("no username: unauthenticated connection")
+        if owner_group and not self._is_group(owner_group):
+            raise RequestError(f"group: unknown group {owner_group}")
+        name = posixpath.normpath(name)
+        with self._lock:
+            present_group = self.index.owner_group(name)
+            if present_group is None:
+                raise RequestError(f'no metadata for: "{name}"')
+            parent_group = self.index.owner_group(directory_of(name)) or ""
+            check_owner_change(caller, present_group, parent_group, owner_group)
+            if owner_group == present_group:
+                return
+            with _told(f"cannot change directory: {name}"):
+                metadata = DirectoryMetadata(owner_group)
+                write_metadata(self.disk, self.path(name), metadata)
+            self._record_directory(name, owner_group)
+
+    def remove_directory(self, name: str) -> None:
+        """Remove a directory in which there are no images, only names of deleted ones.
+
+        Raises:
+            RequestError: there is no such directory, or something is in it.
+            StoreError: it cannot be removed.
+        """
+        with self._lock:
+            if self.index.owner_group(name) is None:
+                raise RequestError(f"directory: {name} does not exist")
+            if name == ROOT:
+                raise RequestError("cannot remove root directory")
+            if any(directory_of(image) == name for image in self._busy):
+                raise RequestError(f"directory: {name} not empty")
+            with _told(f"cannot remove directory: {name}"):
+                remove_directory(self.disk, self.directory, name)
+            with self.changes.announced(Change(Operation.DELETE_DIRECTORY, name)):
+                self.index.remove_directory(name)
 
     @contextmanager
     def _exclusively(self, name: str, refusal: str) -> Iterator[None]:
         """Let nobody else change an image meanwhile."""
         with self._lock:
             if name in self._busy:
-                raise RequestError(f"image: {name} {refusal}")
+                raise RequestError(refusal)
             self._busy.add(name)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Making directories of images: each appears together with its owner group."""
+"""Directories of images: each appears, and goes away, together with its owner group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from imageserver.images.metadata import FILE_NAME, write_metadata
 from imageserver.model.image import DirectoryMetadata
 
 _MODE = 0o755
+_METADATA_FILES = (FILE_NAME, f"{FILE_NAME}~")
 _UNFINISHED = ".new"
+_REMOVED = ".removed"
 
 
 def place_directory(disk: Disk, root: Path, name: str, owner_group: str) -> None:
@@ -49,12 +51,49 @@ def place_directory(disk: Disk, root: Path, name: str, owner_group: str) -> None
     disk.sync(path.parent)
 
 
+def remove_directory(disk: Disk, root: Path, name: str) -> None:
+    """Remove a directory, durably, with the names of images that were deleted in it.
+
+    Used by one thread at a time.
+
+    Args:
+        disk: does it.
+        root: the directory of all images.
+        name: the directory's name below it.
+
+    Raises:
+        RequestError: there is something else in it.
+        OSError: it cannot be removed.
+    """
+    path = root / name
+    with os.scandir(path) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            is_tombstone = stat.S_ISREG(status.st_mode) and status.st_size == 0
+            if not (is_tombstone or entry.name in _METADATA_FILES):
+                raise RequestError(f"directory: {name} not empty")
+    removed = root / _REMOVED
+    _clear(disk, removed)
+    disk.rename(path, removed)
+    disk.sync_all({path.parent, root})
+    _clear(disk, removed)
+
+
+def _clear(disk: Disk, directory: Path) -> None:
+    """Remove a directory that holds nothing of value."""
+    if directory.exists():
+        for path in list(directory.iterdir()):
+            disk.remove(path)
+        disk.remove_directory(directory)
+
+
 def remove_unfinished(disk: Disk, root: Path) -> None:
-    """Remove what was left by a crash while a directory was being made.
+    """Remove what was left by a crash while a directory was being made or removed.
 
     Raises:
         OSError: that fails.
     """
+    _clear(disk, root / _REMOVED)
     unfinished = root / _UNFINISHED
     if unfinished.exists():
         disk.remove(unfinished / FILE_NAME)

@@ -9,16 +9,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
+import attrs
 from twisted.logger import Logger
 
 from imageserver.disk import Disk
-from imageserver.errors import CorruptImage, InvalidImage, RequestError, StoreError
+from imageserver.errors import (
+    CorruptImage,
+    GobDecodeError,
+    InvalidImage,
+    RequestError,
+    StoreError,
+)
+from imageserver.gob import Time
 from imageserver.images.admission import Admitted, dismiss, measure
-from imageserver.images.canonical import ImageFile, make_image_file, read_image_file
-from imageserver.images.records import is_file_of, make_record
+from imageserver.images.canonical import (
+    ImageFile,
+    make_image_file,
+    read_image_file,
+    with_expiration,
+)
+from imageserver.images.changes import Change, Changes, Operation
+from imageserver.images.records import (
+    is_file_of,
+    make_changed_record,
+    make_record,
+)
 from imageserver.index.base import ImageIndex, ImageRecord
 
 _MODE = 0o644
@@ -32,10 +50,13 @@ class ImageFiles:
 
     _log = Logger()
 
-    def __init__(self, directory: Path, index: ImageIndex, disk: Disk) -> None:
+    def __init__(
+        self, directory: Path, index: ImageIndex, disk: Disk, changes: Changes
+    ) -> None:
         self._directory = directory
         self._index = index
         self._disk = disk
+        self._changes = changes
 
     def path(self, name: str) -> Path:
         """Where the file of an image is."""
@@ -90,7 +111,59 @@ class ImageFiles:
     def _record(self, name: str, admitted: Admitted, image_file: ImageFile) -> None:
         status = self.path(name).stat()
         record = make_record(name, admitted, image_file, status)
-        self._index.add_image(record, admitted.references)
+        self._add(record, admitted.references)
+
+    def _add(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
+        with self._announced(record):
+            self._index.add_image(record, references)
+
+    def _announced(self, record: ImageRecord) -> AbstractContextManager[None]:
+        """Let others know of a new image, or of its expiration."""
+        added = Change(Operation.ADD_IMAGE, record.name, record.expires)
+        return self._changes.announced(added)
+
+    def change_expiration(self, record: ImageRecord, expires_at: Time) -> None:
+        """Let an image expire at another time; a zero time: never.
+
+        The index knows before that the file may be another one after a crash.
+
+        Raises:
+            CorruptImage: the file is damaged.
+            OSError: the file cannot be written.
+            StoreError: the index fails.
+        """
+        with open(self.open_image(record), "rb") as file:
+            stored = file.read()
+        try:
+            image_file = with_expiration(
+                stored, record.value_offset, record.file_system_offset, expires_at
+            )
+        except GobDecodeError as error:
+            raise CorruptImage(record.name, str(error)) from error
+        self._index.replace_image(attrs.evolve(record, is_being_rewritten=True))
+        path = self.path(record.name)
+        self._disk.save(path, image_file.pieces, _MODE)
+        changed = make_changed_record(record, expires_at, image_file, path.stat())
+        with self._announced(changed):
+            self._index.replace_image(changed)
+
+    def look_again(self, record: ImageRecord) -> None:
+        """Record an image anew whose file may have been rewritten.
+
+        Raises:
+            CorruptImage: it is damaged.
+            OSError: it cannot be read.
+            StoreError: the index fails.
+        """
+        path = self.path(record.name)
+        image = read_image_file(record.name, path).image
+        try:
+            image_file = make_image_file(measure(image))
+        except InvalidImage as error:
+            raise CorruptImage(record.name, str(error)) from error
+        changed = make_changed_record(record, image.expires_at, image_file, path.stat())
+        self._index.replace_image(changed)
+        dismiss(image)
 
     def remove(self, record: ImageRecord, *, keep_name: bool) -> None:
         """Take an image out of the index, then its file away.
@@ -100,7 +173,8 @@ class ImageFiles:
 
         Args:
             record: the image.
-            keep_name: leave an empty file, so that the name is not used again.
+            keep_name: leave an empty file, so that the name is not used again. If not,
+                nobody is told: who follows us has clocks, too.
 
         Raises:
             OSError: the file cannot be removed.
@@ -108,7 +182,9 @@ class ImageFiles:
         """
         path = self.path(record.name)
         references = self._references(record)
-        self._index.remove_image(record.name, references)
+        deleted = Change(Operation.DELETE_IMAGE, record.name)
+        with self._changes.announced(deleted) if keep_name else nullcontext():
+            self._index.remove_image(record.name, references)
         try:
             if keep_name:
                 self._empty(path)
@@ -116,7 +192,7 @@ class ImageFiles:
                 self._unlink(path)
         except OSError:
             if self._is_intact(record):
-                self._index.add_image(record, references)
+                self._add(record, references)
             raise
 
     def _references(self, record: ImageRecord) -> Mapping[bytes, int]:

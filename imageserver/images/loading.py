@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -21,6 +23,7 @@ from imageserver.images.database import ImageDatabase
 from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
 from imageserver.images.records import is_file_of
+from imageserver.index.base import ImageRecord
 from imageserver.model.names import ROOT, check_image_name
 
 QUARANTINE = ".quarantine"
@@ -87,11 +90,14 @@ class Loading:
         """Bring the index in line with what was found."""
         database = self._database
         known = {record.name: record for record in database.index.images()}
-        if any(not is_file_of(files.get(name), r) for name, r in known.items()):
+        if any(not _is_known(r, files.get(r.name)) for r in known.values()):
             self._log.warn("images were changed by somebody else: reading all of them")
             database.index.forget_images()
             known = {}
         self._load_directories(directories)
+        for record in known.values():
+            if record.is_being_rewritten:
+                self._look_again(record)
         new = sorted(files.keys() - known.keys())
         self.progress.total, self.progress.done = len(new), 0
         for name in new:
@@ -188,14 +194,28 @@ class Loading:
         return ""
 
     def _load_image(self, name: str) -> None:
+        self._load_file(name, partial(self._database.files.take_over, name))
+
+    def _look_again(self, record: ImageRecord) -> None:
+        """Load an image that the index knows, but perhaps not as it is now."""
+        files = self._database.files
+        if not self._load_file(record.name, partial(files.look_again, record)):
+            # Its references stay: objects are kept too long.
+            self._database.index.remove_image(record.name, {})
+
+    def _load_file(self, name: str, load: Callable[[], None]) -> bool:
+        """Load an image; whether it is of use."""
         try:
-            self._database.files.take_over(name)
+            load()
         except CorruptImage as error:
             self._put_aside(self._database.path(name), str(error))
+            return False
         except OSError as error:
             self._log.error(
                 "cannot load image {name}: {error}", name=name, error=error.strerror
             )
+            return False
+        return True
 
     def _put_aside(self, path: Path, reason: str) -> None:
         database = self._database
@@ -223,6 +243,13 @@ class Loading:
         except OSError as error:
             self._log_failure("use", error)
             return 0
+
+
+def _is_known(record: ImageRecord, status: os.stat_result | None) -> bool:
+    """Whether a file (``None``: none) has the references that the index has."""
+    if record.is_being_rewritten:
+        return status is not None
+    return is_file_of(status, record)
 
 
 def _is_temporary(file_name: str) -> bool:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import grp
+
 from imageserver.errors import AccessDenied
 from imageserver.index.base import ImageIndex, ImageRecord
 from imageserver.model.names import directory_of
 from imageserver.srpc.access import Caller
+
+
+def is_group(name: str) -> bool:
+    """Whether the system knows a group of that name."""
+    try:
+        grp.getgrnam(name)
+    except (KeyError, ValueError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def check_image_change(
@@ -49,3 +60,26 @@ def check_new_directory(caller: Caller, owner_group: str) -> None:
         raise AccessDenied("no access to image")
     if owner_group not in caller.identity.groups:
         raise AccessDenied(f"no membership of {owner_group} group")
+
+
+def check_owner_change(
+    caller: Caller, owner_group: str, parent_group: str, new_group: str
+) -> None:
+    """Refuse callers who may not give a directory to another group.
+
+    Args:
+        caller: who wants to.
+        owner_group: owns the directory; may be empty.
+        parent_group: owns the directory above it; may be empty.
+        new_group: is to own it; may be empty.
+
+    Raises:
+        AccessDenied: the caller is not permitted.
+    """
+    groups = caller.identity.groups
+    if caller.has_method_access or (parent_group and parent_group in groups):
+        return
+    if new_group not in groups:
+        raise AccessDenied(f"no membership of {new_group} group")
+    if not owner_group or owner_group not in groups:
+        raise AccessDenied("no access to image")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import attrs
+
 from imageserver.gob import Time
 from imageserver.images.admission import Admitted
 from imageserver.images.canonical import ImageFile
@@ -19,8 +21,8 @@ def make_record(
     return ImageRecord(
         name=name,
         directory=directory_of(name),
-        created_on_ns=_nanoseconds(image.created_on),
-        expires_at_ns=_nanoseconds(image.expires_at),
+        created_on_ns=to_nanoseconds(image.created_on),
+        expires_at_ns=to_nanoseconds(image.expires_at),
         created_by=image.created_by,
         created_for=image.created_for,
         build_branch=image.build_branch,
@@ -40,6 +42,23 @@ def make_record(
     )
 
 
+def make_changed_record(
+    record: ImageRecord, expires_at: Time, image_file: ImageFile, status: os.stat_result
+) -> ImageRecord:
+    """The record of an image that expires at another time now."""
+    return attrs.evolve(
+        record,
+        expires_at_ns=to_nanoseconds(expires_at),
+        value_offset=image_file.value_offset,
+        value_bytes=image_file.value_bytes,
+        file_system_offset=image_file.file_system_offset,
+        file_bytes=status.st_size,
+        file_mtime_ns=status.st_mtime_ns,
+        file_inode=status.st_ino,
+        is_being_rewritten=False,
+    )
+
+
 def is_file_of(status: os.stat_result | None, record: ImageRecord) -> bool:
     """Whether a file (``None``: none) is still the one that was recorded."""
     return status is not None and (
@@ -49,7 +68,7 @@ def is_file_of(status: os.stat_result | None, record: ImageRecord) -> bool:
     ) == (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _nanoseconds(time: Time) -> int | None:
+def to_nanoseconds(time: Time) -> int | None:
     """Nanoseconds since 1970, or the nearest that a database can hold."""
     if time.is_zero:
         return None

@@ -53,6 +53,8 @@ class ImageRecord:
         file_bytes: size of the file.
         file_mtime_ns: its time of modification.
         file_inode: its inode number.
+        is_being_rewritten: whether its file may have been replaced by another one with
+            the same references.
     """
 
     name: str
@@ -75,6 +77,7 @@ class ImageRecord:
     file_bytes: int
     file_mtime_ns: int
     file_inode: int
+    is_being_rewritten: bool = False
 
     @property
     def expires(self) -> bool:
@@ -130,6 +133,9 @@ class ImageIndex(Protocol):
 
     def add_image(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
         """Record an image, and its references to objects."""
+
+    def replace_image(self, record: ImageRecord) -> None:
+        """Record an image anew, with the references that it has."""
 
     def remove_image(self, name: str, references: Mapping[bytes, int]) -> None:
         """Forget an image, and its references to objects."""

@@ -172,17 +172,22 @@ class SqliteIndex:
 
     def add_image(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        values = attrs.asdict(record)
-        row = [values.pop(column) for column in _COLUMNS]
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?)", [*row, json.dumps(values)]
+                "INSERT INTO images VALUES (?, ?, ?, ?, ?)", _row(record)
             )
             connection.executemany(
                 "INSERT INTO objects (hash, reference_count) VALUES (?, ?)"
                 " ON CONFLICT (hash) DO UPDATE"
                 " SET reference_count = reference_count + excluded.reference_count",
                 sorted(references.items()),
+            )
+
+    def replace_image(self, record: ImageRecord) -> None:
+        """See :class:`~imageserver.index.base.ImageIndex`."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "REPLACE INTO images VALUES (?, ?, ?, ?, ?)", _row(record)
             )
 
     def remove_image(self, name: str, references: Mapping[bytes, int]) -> None:
@@ -250,6 +255,12 @@ class SqliteIndex:
     def rebuild_if_damaged(self) -> bool:
         """See :class:`~imageserver.index.base.ImageIndex`."""
         return self._file.rebuild_if_damaged()
+
+
+def _row(record: ImageRecord) -> list[Any]:
+    values = attrs.asdict(record)
+    columns = [values.pop(column) for column in _COLUMNS]
+    return [*columns, json.dumps(values)]
 
 
 def _record(row: tuple[str, str, int | None, int | None, str]) -> ImageRecord:

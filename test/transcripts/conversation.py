@@ -18,6 +18,7 @@ import recorded
 
 from imageserver import gob
 
+_NOT_COMPARED = ("EntriesByName", "ComputationTime")
 _JSON_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)")
 ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
 PING = ""
@@ -336,6 +337,15 @@ def _read_upgrade(call: Call, client: Stream, server: Stream) -> None:
     call.sent = client.data[begin : client.position]
 
 
+UPDATES = ("ImageServer.GetImageUpdates", "ImageServer.GetFilteredImageUpdates")
+
+
+def end_of_list(updates: list[Any]) -> int:
+    """Which of these updates is the one that ends the list of what is there."""
+    named = [update.get("Name") or update.get("Directory") for update in updates]
+    return named.index(None if None in named else "")
+
+
 def settle(method: str, answers: list[Any]) -> list[Any]:
     """Answers with everything that may differ between two good servers taken out.
 
@@ -346,6 +356,10 @@ def settle(method: str, answers: list[Any]) -> list[Any]:
         return sorted(settled)
     if method == "ImageServer.ListDirectories":
         return sorted(settled, key=lambda directory: directory["Name"])
+    if method in UPDATES:
+        end = end_of_list(settled)
+        listed = sorted(settled[:end], key=lambda update: update.get("Name", ""))
+        return [*listed, *settled[end:]]
     if method == "ImageServer.ListUnreferencedObjects":
         return sorted(settled, key=lambda found: found["Hash"])
     return settled
@@ -367,7 +381,7 @@ def without_times(value: Any) -> Any:
         return {
             name: "<duration>" if name == "ServerDuration" else without_times(field)
             for name, field in value.items()
-            if field not in (None, [], "") and name != "EntriesByName"
+            if field not in (None, [], "") and name not in _NOT_COMPARED
         }
     if isinstance(value, (tuple, list)):
         return tuple(without_times(item) for item in value)

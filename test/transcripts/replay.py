@@ -10,10 +10,12 @@ import recorded
 from transcripts.conversation import (
     PING,
     RECORDINGS,
+    UPDATES,
     Call,
     Incomplete,
     Recording,
     Stream,
+    end_of_list,
     read_body,
     read_connection,
 )
@@ -23,6 +25,7 @@ from twisted.internet.task import Clock
 
 from imageserver import gob
 from imageserver.disk import Disk
+from imageserver.images.changes import Operation
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
@@ -45,20 +48,8 @@ RECORDED_AT_S = 1_795_392_000
 """When the recordings were made, in seconds since 1970."""
 
 NOT_YET = {
-    "ImageServer.AddImageTrusted",
-    "ImageServer.ChangeImageExpiration",
-    "ImageServer.ChownDirectory",
-    "ImageServer.DeleteDirectory",
     "ImageServer.DeleteUnreferencedObjects",
-    "ImageServer.GetFilteredImageUpdates",
     "ImageServer.GetImageArchive",
-    "ImageServer.GetImageComputedFiles",
-    "ImageServer.GetImageExpiration",
-    "ImageServer.GetImageInodes",
-    "ImageServer.GetImageUpdates",
-    "ImageServer.GetImageUsageEstimate",
-    "ImageServer.GetObjectStatisticsForImages",
-    "ImageServer.GetReplicationMaster",
     "ImageServer.ImportTree",
     "ImageServer.ListUnreferencedObjects",
     "ImageServer.RestoreImageFromArchive",
@@ -188,10 +179,18 @@ class Server:
             intake.write(bytes.fromhex(entry["hex"]))
         assert not any(outcome.error for outcome in intake.commit())
 
-    def remove_directory(self, name: str) -> None:
-        """Remove an empty directory of images."""
-        self._database.path(name).rmdir()
-        self._index.remove_directory(name)
+    def make_changes(self, updates: Iterable[dict[str, Any]]) -> None:
+        """Make the changes that a recorded server has told of."""
+        for update in updates:
+            directory, name = update.get("Directory"), update.get("Name", "")
+            if directory:
+                self.make_directories(directory["Name"])
+            elif update.get("Operation") == Operation.DELETE_DIRECTORY:
+                self._database.remove_directory(name)
+            elif update.get("Operation") == Operation.DELETE_IMAGE:
+                self._database.delete(name, _ROOT)
+            else:
+                self.add_image(name)
 
     def add_image(self, name: str, lifetime_s: int = 0) -> None:
         """Add the recorded image; each one is a second younger than the one before.
@@ -218,7 +217,8 @@ def build_state(server: Server, *parts: str) -> None:
     Args:
         server: the server.
         parts: ``directories``, ``objects``, names of directories that end in a slash,
-            or names of images; those that have ``exp`` in them expire.
+            or names of images; those that have ``exp`` in them expire, unless it is
+            said that they are ``for ever``.
     """
     for part in parts:
         if part == "directories":
@@ -227,6 +227,8 @@ def build_state(server: Server, *parts: str) -> None:
             server.add_objects()
         elif part.endswith("/"):
             server.make_directories(part.rstrip("/"))
+        elif part.endswith(" for ever"):
+            server.add_image(part.removesuffix(" for ever"))
         else:
             server.add_image(part, 3600 if "exp" in part else 0)
 
@@ -267,11 +269,15 @@ class RecordedClient:
             self.wait_for(call)
 
     def wait_for(self, call: Call) -> None:
-        """Let the time pass that the client grants."""
+        """Let the time pass that the client grants, and what it hears of happen."""
         for request in call.requests:
             if isinstance(request, dict):
                 self._server.clock.advance(request.get("Timeout", 0) / _NANOSECONDS)
         self.transport.pump()
+        if call.method in UPDATES:
+            news = call.answers[end_of_list(call.answers) + 1 :]
+            self._server.make_changes(news)
+            self.transport.pump()
 
     def hang_up(self) -> list[Call]:
         """Close the connection; what was said on it, by calls."""

@@ -31,6 +31,11 @@ STATE = {
     "GetImage": ("directories", "objects", "dir/jimg1"),
     "GetImage-ignore-filesystem": ("directories", "objects", "dir/jimg1"),
     "FindLatestImage": ("directories", "objects", "dir/jimg1", "dir/jexp1"),
+    "ChangeImageExpiration": ("directories", "objects", "dir/jexp1"),
+    "GetImageUpdates": (
+        *("directories", "dir2/a/", "jdir/a/b/", "objects"),
+        *("dir/jimg1", "dir/exp1", "dir/jexp1"),
+    ),
     "ListImages": ("directories", "objects", "dir/exp1", "dir/jexp1", "dir/jimg1"),
     "DeleteImage": ("directories", "objects", "dir/jimg1"),
 }

@@ -101,7 +101,6 @@ _PIPELINED = (
 )
 _SYNTAX = "json: syntax error, then ping"
 _HASHES = "json: hash in CheckObjects, short and long hex, upper case"
-_TIMES = "json: GetImage of an absent image; JSON times and durations"
 NO_IMAGE = b'\n{"ImageExists":false}'
 REFUSED: Step = (one_line, "open")
 DIFFERENCES: dict[tuple[str, int], Step] = {
@@ -128,8 +127,6 @@ DIFFERENCES: dict[tuple[str, int], Step] = {
     ("json: wrong type, then ping", 2): REFUSED,
     # Hashes have all their digits.
     **{(_HASHES, number): REFUSED for number in (2, 4, 6)},
-    # ChangeImageExpiration is missing.
-    **{(_TIMES, number): REFUSED for number in (3, 4, 5, 6)},
 }
 """Steps, by probe and number, where our answers are to be others."""
 

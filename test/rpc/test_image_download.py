@@ -22,7 +22,8 @@ from imageserver.model.image_messages import (
 )
 from imageserver.model.inode import DirectoryInode
 from imageserver.objects.store import ObjectStore
-from imageserver.rpc.image_server import ImageService, StoredResponse
+from imageserver.rpc.image_changes import ImageChanges
+from imageserver.rpc.image_download import ImageDownload, StoredResponse
 from imageserver.srpc.access import ANONYMOUS, Caller
 from imageserver.testing import POWERFUL, InlineWorker, scanned
 
@@ -44,7 +45,8 @@ class Waiting(SynchronousTestCase):
         objects = ObjectStore(root / "objects", index, Disk(), lambda: 1)
         database = ImageDatabase(root / "images", index, objects, Disk(), lambda: 1)
         self.clock = Clock()
-        self.service = ImageService(database, InlineWorker(), self.clock)
+        self.download = ImageDownload(database, InlineWorker(), self.clock)
+        self.changes = ImageChanges(database, InlineWorker())
         self.departures: list[Deferred[None]] = []
         self.caller = Caller(ANONYMOUS, False, "", self.departure)
 
@@ -56,7 +58,7 @@ class Waiting(SynchronousTestCase):
     def ask(self, timeout_ns: int) -> Deferred:
         """Ask for the image."""
         request = GetImageRequest("name", timeout_ns=timeout_ns)
-        return Deferred.fromCoroutine(self.service.get_image(self.caller, request))
+        return Deferred.fromCoroutine(self.download.get_image(self.caller, request))
 
     def add(self) -> None:
         """Somebody adds it."""
@@ -64,12 +66,12 @@ class Waiting(SynchronousTestCase):
             Image(file_system=FileSystem(root=DirectoryInode(mode=0o40755)))
         )
         request = AddScannedImageRequest("name", image)
-        adding = self.service.add_image(POWERFUL, request)
+        adding = self.changes.add(POWERFUL, request)
         self.successResultOf(Deferred.fromCoroutine(adding))
 
     def assert_nothing_left(self) -> None:
         """Nobody waits any more, and no timer runs."""
-        self.assertEqual(self.service._waiting, {})
+        self.assertEqual(self.download._waiting, {})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_timeout(self) -> None:

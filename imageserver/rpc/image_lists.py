@@ -1,0 +1,42 @@
+"""The methods of ImageServer that list images and directories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from imageserver.images.database import ImageDatabase
+from imageserver.model.image import Directory, DirectoryMetadata
+from imageserver.model.image_messages import ListSelectedImagesRequest
+from imageserver.srpc.call import Call
+from imageserver.worker import Worker
+
+
+class ImageLists:
+    """Lists what is in an image database."""
+
+    def __init__(self, database: ImageDatabase, metadata: Worker) -> None:
+        """List ``database``, whose work is done by ``metadata``."""
+        self._database = database
+        self._metadata = metadata
+
+    async def list_directories(self, call: Call) -> None:
+        """All directories, one value each, then an empty one."""
+        directories = await self._metadata.run(self._database.index.directories)
+        for name, owner_group in directories.items():
+            call.send(Directory(name, DirectoryMetadata(owner_group)))
+        call.send(Directory())
+
+    async def list_images(self, call: Call) -> None:
+        """The names of all images, one a line, then an empty line."""
+        names = await self._metadata.run(self._database.index.image_names)
+        call.write(_name_lines(names))
+
+    async def list_selected_images(self, call: Call) -> None:
+        """The same for those images that a request selects."""
+        request = await call.receive(ListSelectedImagesRequest)
+        names = await self._metadata.run(self._database.select, request)
+        call.write(_name_lines(names))
+
+
+def _name_lines(names: Iterable[str]) -> bytes:
+    return "".join([f"{name}\n" for name in names]).encode() + b"\n"
