@@ -25,7 +25,7 @@ from imageserver.images.canonical import make_image_file
 from imageserver.images.changes import Change, Changes, Operation
 from imageserver.images.directories import place_directory, remove_directory
 from imageserver.images.expiration import ExpirationLimits
-from imageserver.images.files import ImageFiles
+from imageserver.images.files import ImageFiles, OpenImage
 from imageserver.images.metadata import write_metadata
 from imageserver.images.permissions import (
     check_image_change,
@@ -137,7 +137,7 @@ class ImageDatabase:
             RequestError: there is no such image, or the caller is refused.
             StoreError: it cannot be deleted.
         """
-        record = self.index.image(name)
+        record = self.files.current(name)
         if record is None:
             raise ImageNotFound("image does not exist")
         check_image_change(self.index, caller, name, record)
@@ -155,7 +155,7 @@ class ImageDatabase:
             StoreError: it cannot be stored.
         """
         self._expiration_limits.check(caller, expires_at, self.now_ns())
-        record = self.index.image(name)
+        record = self.files.current(name)
         if record is None:
             raise ImageNotFound("image not found")
         check_image_change(self.index, caller, name, record)
@@ -190,7 +190,7 @@ class ImageDatabase:
         name = record.name
         try:
             with self._exclusively(name, f"image: {name} is being written"):
-                if self.index.image(name) != record:
+                if self.files.current(name) != record:
                     return False
                 self._log.info("auto expiring (deleting) image: {name}", name=name)
                 with _told(f"cannot remove expired image: {name}"):
@@ -200,13 +200,13 @@ class ImageDatabase:
             return False
         return True
 
-    def open_image(self, record: ImageRecord) -> int:
-        """A descriptor to read an image's file; the caller closes it.
+    def open_stored(self, name: str) -> OpenImage | None:
+        """An image and its file, opened for reading; ``None``: there is no such image.
 
         Raises:
-            CorruptImage: the file is not the one that was indexed.
+            StoreError: the file is damaged, or not the one that was indexed.
         """
-        return self.files.open_image(record)
+        return self.files.open_stored(name)
 
     def find_latest(self, request: FindLatestImageRequest) -> str:
         """The newest image directly in a directory that fits; empty: none.

@@ -8,6 +8,7 @@ know, at worst, and the next start takes these over.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -42,6 +43,19 @@ from imageserver.index.base import ImageIndex, ImageRecord
 _MODE = 0o644
 
 
+@attrs.frozen
+class OpenImage:
+    """An image that can be read.
+
+    Attributes:
+        record: what is known of it.
+        descriptor: its file, to be closed.
+    """
+
+    record: ImageRecord
+    descriptor: int
+
+
 class ImageFiles:
     """The image files below one directory.
 
@@ -57,10 +71,43 @@ class ImageFiles:
         self._index = index
         self._disk = disk
         self._changes = changes
+        self._rewriting = threading.Lock()
 
     def path(self, name: str) -> Path:
         """Where the file of an image is."""
         return self._directory / name
+
+    def current(self, name: str) -> ImageRecord | None:
+        """What is known of an image; waits until its file is not being rewritten.
+
+        Raises:
+            StoreError: the file was left in the midst of that, and cannot be used.
+        """
+        record = self._index.image(name)
+        if record is None or not record.is_being_rewritten:
+            return record
+        with self._rewriting:
+            record = self._index.image(name)
+            if record is not None and record.is_being_rewritten:
+                try:
+                    self.look_again(record)
+                except OSError as error:
+                    raise CorruptImage(name, error.strerror or "unreadable") from error
+        return self.current(name)
+
+    def open_stored(self, name: str) -> OpenImage | None:
+        """An image and its file, opened for reading; ``None``: there is no such image.
+
+        Raises:
+            StoreError: the file is damaged, or not the one that was indexed.
+        """
+        while (record := self.current(name)) is not None:
+            try:
+                return OpenImage(record, self.open_image(record))
+            except CorruptImage:
+                if record == self._index.image(name):
+                    raise  # nobody has changed the image meanwhile
+        return None
 
     def open_image(self, record: ImageRecord) -> int:
         """A descriptor to read an image's file; the caller closes it.
@@ -125,7 +172,8 @@ class ImageFiles:
     def change_expiration(self, record: ImageRecord, expires_at: Time) -> None:
         """Let an image expire at another time; a zero time: never.
 
-        The index knows before that the file may be another one after a crash.
+        The index knows before that the file may be another one, should something go
+        wrong.
 
         Raises:
             CorruptImage: the file is damaged.
@@ -140,12 +188,13 @@ class ImageFiles:
             )
         except GobDecodeError as error:
             raise CorruptImage(record.name, str(error)) from error
-        self._index.replace_image(attrs.evolve(record, is_being_rewritten=True))
         path = self.path(record.name)
-        self._disk.save(path, image_file.pieces, _MODE)
-        changed = make_changed_record(record, expires_at, image_file, path.stat())
-        with self._announced(changed):
-            self._index.replace_image(changed)
+        with self._rewriting:
+            self._index.replace_image(attrs.evolve(record, is_being_rewritten=True))
+            self._disk.save(path, image_file.pieces, _MODE)
+            changed = make_changed_record(record, expires_at, image_file, path.stat())
+            with self._announced(changed):
+                self._index.replace_image(changed)
 
     def look_again(self, record: ImageRecord) -> None:
         """Record an image anew whose file may have been rewritten.

@@ -13,27 +13,31 @@ from imageserver.errors import CorruptImage, GobDecodeError, RequestError
 from imageserver.images.admission import dismiss
 from imageserver.images.canonical import FILE_LIMITS, read_image_file
 from imageserver.images.files import ImageFiles
-from imageserver.index.base import ImageIndex, ImageRecord
+from imageserver.index.base import ImageIndex
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import ComputedFile, Image
 from imageserver.model.inode import ComputedRegularInode, DirectoryInode, Inode
 
 
-def read_file_system(files: ImageFiles, record: ImageRecord) -> FileSystem:
+def read_file_system(files: ImageFiles, name: str) -> FileSystem | None:
     """The file system of an image, every inode an object: to be given up soon.
+
+    ``None``: there is no such image.
 
     Raises:
         CorruptImage: the file is damaged.
     """
-    descriptor = files.open_image(record)
-    with open(descriptor, "rb") as file:
+    stored = files.open_stored(name)
+    if stored is None:
+        return None
+    with open(stored.descriptor, "rb") as file:
         data = file.read()
     try:
         image: Image = gob.decode(data, Image, FILE_LIMITS).value
     except GobDecodeError as error:
-        raise CorruptImage(record.name, str(error)) from error
+        raise CorruptImage(name, str(error)) from error
     if image.file_system is None:
-        raise CorruptImage(record.name, "no file system")
+        raise CorruptImage(name, "no file system")
     return image.file_system
 
 

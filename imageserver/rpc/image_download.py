@@ -18,7 +18,7 @@ from imageserver.images.canonical import (
 )
 from imageserver.images.changes import Change, Operation
 from imageserver.images.database import ImageDatabase
-from imageserver.index.base import ImageRecord
+from imageserver.images.files import OpenImage
 from imageserver.model.image_messages import GetImageRequest, GetImageResponse
 from imageserver.rpc.streamer import FilePart, Streamer
 from imageserver.srpc.access import Caller
@@ -50,35 +50,32 @@ class ImageDownload:
         self, caller: Caller, request: GetImageRequest
     ) -> GetImageResponse | StoredResponse:
         """An image, straight from its file."""
-        record = await self._record(request.image_name)
-        if record is None and request.timeout_ns > 0:
-            record = await self._wait_for(caller, request)
-        if record is None:
+        stored = await self._open(request.image_name)
+        if stored is None and request.timeout_ns > 0:
+            stored = await self._wait_for(caller, request)
+        if stored is None:
             return GetImageResponse()
         bare = request.ignore_file_system or (
-            request.ignore_file_system_if_expiring and record.expires
+            request.ignore_file_system_if_expiring and stored.record.expires
         )
-        descriptor = await self._metadata.run(self._database.open_image, record)
-        return StoredResponse(self, record, descriptor, bare)
+        return StoredResponse(self, stored, bare)
 
-    async def send_stored(
-        self, call: Call, record: ImageRecord, descriptor: int, bare: bool
-    ) -> None:
+    async def send_stored(self, call: Call, stored: OpenImage, *, bare: bool) -> None:
         """Send the response of GetImage, most of it straight from the image's file.
 
         Args:
             call: the call.
-            record: the image.
-            descriptor: its file.
+            stored: the image.
             bare: whether to leave the file system out.
         """
+        record = stored.record
         length, end = record.value_bytes, RESPONSE_END
         value_bytes = length
         if bare:
             length, end = record.file_system_offset, VALUE_END + RESPONSE_END
             value_bytes = length + len(VALUE_END)
         head = response_head(value_bytes)
-        part = FilePart(descriptor, record.value_offset, length)
+        part = FilePart(stored.descriptor, record.value_offset, length)
         if call.is_json:
             async with self._decoding:  # takes memory
                 text = await self._metadata.run(_recode, call, head, part, end)
@@ -89,12 +86,12 @@ class ImageDownload:
             await self._streamer.send(call.channel, part)
         call.write(end)
 
-    async def _record(self, name: str) -> ImageRecord | None:
-        return await self._metadata.run(self._database.index.image, name)
+    async def _open(self, name: str) -> OpenImage | None:
+        return await self._metadata.run(self._database.open_stored, name)
 
     async def _wait_for(
         self, caller: Caller, request: GetImageRequest
-    ) -> ImageRecord | None:
+    ) -> OpenImage | None:
         """Wait until an image is added, for as long as the client wants and stays.
 
         Raises:
@@ -109,12 +106,12 @@ class ImageDownload:
         departure.addCallbacks(lambda _: _end(added), lambda _: None)
         try:
             # It may have come before anybody knew of our waiting.
-            record = await self._record(name)
-            if record is None:
+            stored = await self._open(name)
+            if stored is None:
                 await added
-                record = await self._record(name)
+                stored = await self._open(name)
         except TimeoutError:
-            record = None
+            stored = None
         finally:
             departure.cancel()
             added.addErrback(lambda _: None)
@@ -123,7 +120,7 @@ class ImageDownload:
             waiting.remove(added)
             if self._waiting.get(name) == []:
                 del self._waiting[name]
-        return record
+        return stored
 
     def _see(self, change: Change) -> None:
         """Somebody may be waiting for an image."""
@@ -158,25 +155,21 @@ class StoredResponse(SelfSending):
 
     Attributes:
         download: sends it.
-        record: the image.
-        descriptor: its open file; closed when it was sent.
+        stored: the image; closed when it was sent.
         bare: whether to leave the file system out.
     """
 
     download: ImageDownload
-    record: ImageRecord
-    descriptor: int
+    stored: OpenImage
     bare: bool
 
     async def send_to(self, call: Call) -> None:
         """See :class:`~imageserver.srpc.call.SelfSending`."""
         try:
-            await self.download.send_stored(
-                call, self.record, self.descriptor, self.bare
-            )
+            await self.download.send_stored(call, self.stored, bare=self.bare)
         finally:
             self.close()
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.descriptor)
+        os.close(self.stored.descriptor)

@@ -168,10 +168,9 @@ class ImageQueries:
             return await self._metadata.run(self._look_into, name, function)
 
     def _look_into(self, name: str, function: Callable[[FileSystem], T]) -> T | None:
-        record = self._database.index.image(name)
-        if record is None:
+        tree = read_file_system(self._database.files, name)
+        if tree is None:
             return None
-        tree = read_file_system(self._database.files, record)
         result = function(tree)
         while tree.inodes:  # freed at once, they would keep other threads waiting
             tree.inodes.popitem()

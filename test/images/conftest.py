@@ -29,7 +29,13 @@ from imageserver.testing import (
 
 A, B = b"first object", b"second"
 NOW_NS = 1_700_000_000_000_000_000
-INDEX_CHANGES = {"add_image", "remove_image", "add_directory"}
+INDEX_CHANGES = {
+    "add_image",
+    "replace_image",
+    "remove_image",
+    "add_directory",
+    "remove_directory",
+}
 
 
 @attrs.define

@@ -116,19 +116,19 @@ def test_open_image(stores) -> None:
     """An image's file is opened only if it is the one that was indexed."""
     add(stores)
     record = stores.index.image("dir/x")
-    os.close(stores.images.open_image(record))
+    os.close(stores.images.files.open_image(record))
     path = stores.root / "dir/x"
     content = path.read_bytes()
     before = len(os.listdir("/proc/self/fd"))
     path.write_bytes(content[:-1] + b"!")
     with pytest.raises(CorruptImage, match="changed by somebody else"):
-        stores.images.open_image(record)
+        stores.images.files.open_image(record)
     path.unlink()
     with pytest.raises(CorruptImage, match="No such file"):
-        stores.images.open_image(record)
+        stores.images.files.open_image(record)
     path.symlink_to("/etc/passwd")
     with pytest.raises(CorruptImage):
-        stores.images.open_image(record)
+        stores.images.files.open_image(record)
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -72,7 +72,7 @@ def test_permission_without_directory(stores) -> None:
 
 def test_delete(stores) -> None:
     """A deleted image leaves an empty file, and its objects are free."""
-    descriptor = stores.images.open_image(stores.index.image("dir/x"))
+    descriptor = stores.images.files.open_image(stores.index.image("dir/x"))
     content = (stores.root / "dir/x").read_bytes()
     stores.images.delete("dir/x", make_caller("joe"))
     assert stores.index.image("dir/x") is None

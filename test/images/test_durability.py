@@ -17,7 +17,7 @@ from imageserver.gob import Time
 from imageserver.images.metadata import read_metadata, write_metadata
 from imageserver.model.hash import hash_of
 from imageserver.model.image import DirectoryMetadata
-from imageserver.testing import POWERFUL, Crash, Faults, make_image
+from imageserver.testing import POWERFUL, Crash, Faults, make_caller, make_image
 
 A, B = b"first object", b"second"
 IMAGE = Path(recorded.DIRECTORY) / "image" / "image.bin"
@@ -55,8 +55,39 @@ def make_directory_without_group(stores):
     stores.images.make_directory("top", False, POWERFUL)
 
 
+def change_expiration(stores):
+    """Let one expire later."""
+    later = Time(1_700_000_090, 5)
+    stores.images.change_expiration("dir/expiring", later, POWERFUL)
+
+
+def make_permanent(stores):
+    """Let one expire never."""
+    stores.images.change_expiration("dir/expiring", Time.ZERO, POWERFUL)
+
+
+def change_owner(stores):
+    """Give a directory to another group."""
+    stores.images.change_owner("dir", "games", make_caller("root", powers=True))
+
+
+def give_up_owner(stores):
+    """Give a directory to nobody."""
+    stores.images.change_owner("dir", "", make_caller("root", powers=True))
+
+
+def remove_directory(stores):
+    """Remove a directory that has an owner and the name of a deleted image."""
+    stores.images.remove_directory("gone")
+
+
 CHANGES = [
     add,
+    change_expiration,
+    make_permanent,
+    change_owner,
+    give_up_owner,
+    remove_directory,
     delete,
     expire,
     take_over,
@@ -77,6 +108,11 @@ def prepared(open_stores, tmp_path):
     stores.add("dir/old", image, POWERFUL)
     image = make_image({"b": B}, expires_at=Time(1_700_000_050))
     stores.add("dir/expiring", image, POWERFUL)
+    stores.images.make_directory("gone", False, POWERFUL)
+    write_metadata(Disk(), stores.root / "gone", DirectoryMetadata("staff"))
+    stores.index.add_directory("gone", "staff")
+    stores.add("gone/x", make_image({}), POWERFUL)
+    stores.images.delete("gone/x", POWERFUL)
     stores.index.close()
     shutil.copytree(tmp_path / "images", tmp_path / "saved")
 
@@ -95,16 +131,20 @@ def prepared(open_stores, tmp_path):
 def state(stores):
     """What is visible of the stores, to compare; checks that it is consistent."""
     assert stores.counts() == stores.recount()
-    names = stores.index.image_names()
-    for name in names:
-        os.close(stores.images.open_image(stores.index.image(name)))
+    expirations = {
+        record.name: record.expires_at_ns for record in stores.index.images()
+    }
+    for name, expires_at_ns in expirations.items():
+        os.close(stores.images.open_stored(name).descriptor)
+        stored_ns = stores.stored(name).expires_at.to_nanoseconds()
+        assert stored_ns == expires_at_ns or expires_at_ns is None
     directories = stores.index.directories()
     for name, group in directories.items():
         assert read_metadata(name, stores.root / name).owner_group == group
     assert not any(name.endswith("~") for name in stores.files())
-    assert not (stores.root / ".new").exists()
+    assert not any((stores.root / name).exists() for name in (".new", ".removed"))
     tombstones = {n for n in stores.files() if (stores.root / n).stat().st_size == 0}
-    return sorted(names), tombstones, directories
+    return expirations, tombstones, directories
 
 
 @pytest.mark.parametrize("power", [False, True])
@@ -161,7 +201,7 @@ def test_fault(open_stores, prepared, change, number, lasting) -> None:
         length = len(faults.log)
         faults.fail_at = None
         for name in failing.index.image_names():
-            os.close(failing.images.open_image(failing.index.image(name)))
+            os.close(failing.images.open_stored(name).descriptor)
         assert failing.counts() == failing.recount()
         failing.images.disk.close()
         failing.index.close()
@@ -208,6 +248,22 @@ def test_order_of_adding(open_stores, prepared) -> None:
         ("add_image", ""),
     ]
     assert hash_of(A) in stores.counts()
+
+
+def test_order_of_rewriting(open_stores, prepared) -> None:
+    """The index knows that a file may be another one before it is."""
+    prepared(None)
+    faults = Faults()
+    change_expiration(open_stores(faults))
+    done = [step for step in faults.log if step[0] not in ("write", "remove")]
+    assert done == [
+        ("replace_image", ""),
+        ("create", "expiring~"),
+        ("flush", ""),
+        ("rename", "expiring"),
+        ("sync", "dir"),
+        ("replace_image", ""),
+    ]
 
 
 def test_order_of_deleting(open_stores, prepared) -> None:

@@ -89,7 +89,7 @@ def test_recorded_image(open_stores, readings, tmp_path) -> None:
     assert stores.counts() == stores.recount()
     assert set(stores.counts()) <= set(sizes)
     record = stores.index.image("web")
-    os.close(stores.images.open_image(record))
+    os.close(stores.images.files.open_image(record))
     stores.index.close()
     readings.clear()
     open_stores().index.close()
