@@ -66,6 +66,8 @@ class ImageUpdates:
             while True:
                 news = await follower.news()
                 await _send(call, news, ignore_expiring=ignore_expiring)
+        except PeerClosed:
+            raise follower.ended or PeerClosed("the client has left") from None
         finally:
             changes.leave(follower.put)
             follower.end()
@@ -110,19 +112,22 @@ class Follower:
     """One client, and the changes that it was not told of yet.
 
     What the client says is read and thrown away, so that its leaving is noticed.
+
+    Attributes:
+        ended: why there is no more to tell; ``None``: there may be.
     """
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._changes: deque[Change] = deque()
         self._waiting: Deferred[None] | None = None
-        self._ended: Exception | None = None
+        self.ended: Exception | None = None
         self._reading = Deferred.fromCoroutine(_discard(call))
         self._reading.addErrback(self._stop)
 
     def put(self, change: Change) -> None:
         """There is something to tell."""
-        if self._ended is not None:
+        if self.ended is not None:
             return
         if len(self._changes) >= BACKLOG:
             text = f"more than {BACKLOG} changes behind"
@@ -138,11 +143,11 @@ class Follower:
         Raises:
             RemoteProtocolError: the client has left, or does not keep up.
         """
-        if not self._changes and self._ended is None:
+        if not self._changes and self.ended is None:
             self._waiting = Deferred()
             await self._waiting
-        if self._ended is not None:
-            raise self._ended
+        if self.ended is not None:
+            raise self.ended
         news = list(self._changes)
         self._changes.clear()
         return news
@@ -155,7 +160,7 @@ class Follower:
         self._fail(PeerClosed(failure.getErrorMessage()))
 
     def _fail(self, error: Exception) -> None:
-        self._ended = self._ended or error
+        self.ended = self.ended or error
         self._changes.clear()
         self._wake()
 
