@@ -21,17 +21,43 @@ from imageserver.flags import (
     FlagSet,
     UsageError,
 )
+from imageserver.images.expiration import (
+    PRIVILEGED_NS,
+    REGULAR_NS,
+    ExpirationLimits,
+)
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
-_LIMITS = "Limits for peers"
+_LIMITS, _IMAGES = "Limits for peers", "Images"
 
 FLAGS = FlagSet(
     [
         Flag("imageDir", STRING, "/var/lib/imageserver", "where images are", _DATA),
         Flag("objectDir", STRING, "/var/lib/objectserver", "where objects are", _DATA),
+        Flag(
+            "maximumExpirationDuration",
+            DURATION,
+            REGULAR_NS,
+            "how far off the expiration of an image may be put",
+            _IMAGES,
+        ),
+        Flag(
+            "maximumExpirationDurationPrivileged",
+            DURATION,
+            PRIVILEGED_NS,
+            "... by users with power over the method",
+            _IMAGES,
+        ),
+        Flag(
+            "informationDatabaseTemplate",
+            STRING,
+            "",
+            "makes the address of a page about an image: http://db/{{.Name}}",
+            _IMAGES,
+        ),
         Flag("portNum", UINT, 6971, "port for calls and pages", _TLS),
         Flag("listenAddress", STRING, "", "address to listen on; empty: all", _TLS),
         Flag(
@@ -238,6 +264,9 @@ class Settings:
 
     image_dir: str
     object_dir: str
+    maximum_expiration_duration: int
+    maximum_expiration_duration_privileged: int
+    information_database_template: str
     port_num: int
     listen_address: str
     ca_file: str
@@ -294,6 +323,14 @@ class Settings:
             body_s=self.call_body_timeout / SECOND,
             stall_s=self.stalled_reader_timeout / SECOND,
             keep_alive_s=self.srpc_default_keep_alive_period / SECOND,
+        )
+
+    @property
+    def expiration_limits(self) -> ExpirationLimits:
+        """How far off expirations may be put."""
+        return ExpirationLimits(
+            self.maximum_expiration_duration,
+            self.maximum_expiration_duration_privileged,
         )
 
     @property

@@ -27,6 +27,7 @@ from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError
 from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
+from imageserver.images.information import InformationTemplate
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.reconciliation import Reconciliation
@@ -132,13 +133,17 @@ class ImageServer(MultiService):
             disk,
             time.time_ns,
             Changes(self._reactor.callFromThread),
+            expiration_limits=self._settings.expiration_limits,
         )
         self._loading = Loading(self._database)
 
     def _make_server(self) -> CallServer:
         settings = self._settings
         self._object_service = ObjectService(self._objects, self._disk)
-        image_service = ImageService(self._database, self._metadata, self._reactor)
+        template = InformationTemplate(settings.information_database_template)
+        image_service = ImageService(
+            self._database, self._metadata, self._reactor, template
+        )
         open_reads = settings.allow_unauthenticated_reads
         methods = MethodTable(
             [

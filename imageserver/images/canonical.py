@@ -38,7 +38,7 @@ _DEFINITIONS = _encoder.define(TABLE) + _encoder.define(Image)
 _IMAGE_ID = _encoder.type_id(Image)
 _RESPONSE_DEFINITIONS = _DEFINITIONS + _encoder.define(GetImageResponse)
 _RESPONSE_ID = _encoder.type_id(GetImageResponse)
-_FIRST_FIELD = b"\1"
+_FIRST_FIELD = _NEXT_FIELD = b"\1"
 _END = b"\0"
 _FIELD_NUMBER = b"\1"  # or another byte
 _EMPTY_FILE_SYSTEM = b"\5\0\0"  # nothing but an empty root, which is never left out
@@ -100,9 +100,7 @@ def with_expiration(
         GobDecodeError: it is not what it should be.
     """
     rest = value_offset + file_system_offset
-    head = response_head(file_system_offset + len(VALUE_END))
-    bare = head + stored[value_offset:rest] + VALUE_END + RESPONSE_END
-    image = gob.decode(bare, GetImageResponse, FILE_LIMITS).value.image
+    image = read_bare(stored[value_offset:rest])
     metadata = _metadata_bytes(
         ScannedImage(
             **{
@@ -115,6 +113,24 @@ def with_expiration(
     )
     file_system = stored[rest + len(_FIELD_NUMBER) : -CHECKSUM_BYTES]
     return _put_together(metadata, [file_system])
+
+
+def read_bare(value: bytes) -> Image:
+    """An image without its file system.
+
+    Args:
+        value: its value, up to where the file system's field begins.
+
+    Raises:
+        GobDecodeError: it is not what it should be.
+    """
+    end = response_end()
+    head = response_head(len(value + VALUE_END), end)
+    response: GetImageResponse = gob.decode(
+        head + value + VALUE_END + end, GetImageResponse, FILE_LIMITS
+    ).value
+    assert response.image is not None  # noqa: S101 - it stands in these bytes
+    return response.image
 
 
 def _metadata_bytes(image: ScannedImage) -> bytes:
@@ -215,20 +231,29 @@ def read_image_file(name: str, path: Path) -> StoredImage:
     return StoredImage(decoded.value, trailer, len(data))
 
 
-def response_head(value_bytes: int) -> bytes:
+def response_head(value_bytes: int, end: bytes) -> bytes:
     """What stands in front of an image's value in the response of GetImage.
 
     Args:
-        value_bytes: length of the value that will follow; after it comes
-            :data:`RESPONSE_END`.
+        value_bytes: length of the value that will follow.
+        end: what comes after it: of :func:`response_end`.
     """
     type_id = _id_bytes(_RESPONSE_ID)
-    length = len(type_id) + len(_FIRST_FIELD) + value_bytes + len(RESPONSE_END)
+    length = len(type_id) + len(_FIRST_FIELD) + value_bytes + len(end)
     return _RESPONSE_DEFINITIONS + uint_bytes(length) + type_id + _FIRST_FIELD
 
 
-RESPONSE_END = _END
-"""What ends the response of GetImage."""
+def response_end(address: str = "") -> bytes:
+    """What ends the response of GetImage.
+
+    Args:
+        address: of a page about the image; may be empty.
+    """
+    if not address:
+        return _END
+    encoded = address.encode()
+    return _NEXT_FIELD + uint_bytes(len(encoded)) + encoded + _END
+
 
 VALUE_END = _END
 """What ends an image's value that is cut off in front of its file system."""

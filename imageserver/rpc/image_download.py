@@ -12,13 +12,15 @@ from imageserver import gob
 from imageserver.errors import PeerClosed
 from imageserver.images.canonical import (
     FILE_LIMITS,
-    RESPONSE_END,
     VALUE_END,
+    read_bare,
+    response_end,
     response_head,
 )
 from imageserver.images.changes import Change, Operation
 from imageserver.images.database import ImageDatabase
 from imageserver.images.files import OpenImage
+from imageserver.images.information import InformationTemplate
 from imageserver.model.image_messages import GetImageRequest, GetImageResponse
 from imageserver.rpc.streamer import FilePart, Streamer
 from imageserver.srpc.access import Caller
@@ -34,9 +36,14 @@ class ImageDownload:
     """Sends images."""
 
     def __init__(
-        self, database: ImageDatabase, metadata: Worker, clock: IReactorTime
+        self,
+        database: ImageDatabase,
+        metadata: Worker,
+        clock: IReactorTime,
+        template: InformationTemplate,
     ) -> None:
         """Send images of ``database``; see :class:`ImageService`."""
+        self._template = template
         self._database = database
         self._metadata = metadata
         self._clock = clock
@@ -69,12 +76,11 @@ class ImageDownload:
             bare: whether to leave the file system out.
         """
         record = stored.record
-        length, end = record.value_bytes, RESPONSE_END
-        value_bytes = length
-        if bare:
-            length, end = record.file_system_offset, VALUE_END + RESPONSE_END
-            value_bytes = length + len(VALUE_END)
-        head = response_head(value_bytes)
+        end = response_end(await self._address(stored))
+        length = record.file_system_offset if bare else record.value_bytes
+        value_end = VALUE_END if bare else b""
+        head = response_head(length + len(value_end), end)
+        end = value_end + end
         part = FilePart(stored.descriptor, record.value_offset, length)
         if call.is_json:
             async with self._decoding:  # takes memory
@@ -85,6 +91,19 @@ class ImageDownload:
         async with self._sending:
             await self._streamer.send(call.channel, part)
         call.write(end)
+
+    async def _address(self, stored: OpenImage) -> str:
+        """Of a page about the image; empty if there is none."""
+        if self._template.is_empty:
+            return ""
+        return await self._metadata.run(self._make_address, stored)
+
+    def _make_address(self, stored: OpenImage) -> str:
+        record = stored.record
+        value = os.pread(
+            stored.descriptor, record.file_system_offset, record.value_offset
+        )
+        return self._template.render(record.name, read_bare(value))
 
     async def _open(self, name: str) -> OpenImage | None:
         return await self._metadata.run(self._database.open_stored, name)

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from imageserver.gob import Limits
 from imageserver.images.database import ImageDatabase
+from imageserver.images.information import InformationTemplate
 from imageserver.model import image_messages as messages
 from imageserver.rpc.image_changes import ImageChanges
 from imageserver.rpc.image_download import ImageDownload
@@ -34,7 +35,11 @@ class ImageService:
     """
 
     def __init__(
-        self, database: ImageDatabase, metadata: Worker, clock: IReactorTime
+        self,
+        database: ImageDatabase,
+        metadata: Worker,
+        clock: IReactorTime,
+        template: InformationTemplate | None = None,
     ) -> None:
         """Serve ``database``.
 
@@ -42,10 +47,12 @@ class ImageService:
             database: the images.
             metadata: does the database's work.
             clock: for clients that wait for images.
+            template: makes addresses of pages about images.
         """
+        template = template or InformationTemplate("")
         self.changes = ImageChanges(database, metadata)
         self.queries = ImageQueries(database, metadata)
-        self.download = ImageDownload(database, metadata, clock)
+        self.download = ImageDownload(database, metadata, clock, template)
         self.lists = ImageLists(database, metadata)
         self.updates = ImageUpdates(database, metadata)
 

@@ -103,7 +103,8 @@ def test_splicing(stores, expires, bare) -> None:
     value = data[record.value_offset : record.value_offset + record.value_bytes]
     if bare:
         value = value[: record.file_system_offset] + canonical.VALUE_END
-    response = canonical.response_head(len(value)) + value + canonical.RESPONSE_END
+    end = canonical.response_end()
+    response = canonical.response_head(len(value), end) + value + end
     decoded = gob.decode(response, GetImageResponse)
     assert decoded.end == len(response)
     image = stores.stored("dir/x")

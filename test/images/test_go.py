@@ -64,8 +64,8 @@ def test_images(peer, bare) -> None:
         if bare:
             value = value[: file.file_system_offset] + canonical.VALUE_END
             image = gob.evolve(image, file_system=None)
-        head = canonical.response_head(len(value))
-        response = head + value + canonical.RESPONSE_END
+        end = canonical.response_end()
+        response = canonical.response_head(len(value), end) + value + end
         received = gob.decode(
             peer.echo("GetImageResponse", response), GetImageResponse
         ).value

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from imageserver.disk import Disk
 from imageserver.errors import PeerClosed
 from imageserver.images.database import ImageDatabase
+from imageserver.images.information import InformationTemplate
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
@@ -45,7 +46,9 @@ class Waiting(SynchronousTestCase):
         objects = ObjectStore(root / "objects", index, Disk(), lambda: 1)
         database = ImageDatabase(root / "images", index, objects, Disk(), lambda: 1)
         self.clock = Clock()
-        self.download = ImageDownload(database, InlineWorker(), self.clock)
+        self.download = ImageDownload(
+            database, InlineWorker(), self.clock, InformationTemplate("")
+        )
         self.changes = ImageChanges(database, InlineWorker())
         self.departures: list[Deferred[None]] = []
         self.caller = Caller(ANONYMOUS, False, "", self.departure)
