@@ -33,10 +33,19 @@ from imageserver.srpc.deadlines import Deadlines, Lengths
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS, _IMAGES = "Limits for peers", "Images"
 
+_AUDIT_FILE = ".audit.jsonl"
+
 FLAGS = FlagSet(
     [
         Flag("imageDir", STRING, "/var/lib/imageserver", "where images are", _DATA),
         Flag("objectDir", STRING, "/var/lib/objectserver", "where objects are", _DATA),
+        Flag(
+            "auditLog",
+            STRING,
+            "",
+            "where changes are written down; empty: .audit.jsonl in -imageDir",
+            _DATA,
+        ),
         Flag(
             "maximumExpirationDuration",
             DURATION,
@@ -264,6 +273,7 @@ class Settings:
 
     image_dir: str
     object_dir: str
+    audit_log: str
     maximum_expiration_duration: int
     maximum_expiration_duration_privileged: int
     information_database_template: str
@@ -324,6 +334,11 @@ class Settings:
             stall_s=self.stalled_reader_timeout / SECOND,
             keep_alive_s=self.srpc_default_keep_alive_period / SECOND,
         )
+
+    @property
+    def audit_path(self) -> Path:
+        """Where changes are written down."""
+        return Path(self.audit_log or Path(self.image_dir) / _AUDIT_FILE)
 
     @property
     def expiration_limits(self) -> ExpirationLimits:

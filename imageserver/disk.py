@@ -53,6 +53,11 @@ class Disk:
         """Create a file that is not there, and open it for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
+    def open_for_appending(self, path: Path, mode: int) -> int:
+        """Open a file for reading, and for writing at its end; make it if need be."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, mode)
+
     def write(self, descriptor: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``."""
         view = memoryview(data)

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from imageserver.audit import AuditLog
 from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError
@@ -32,6 +33,7 @@ from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.reconciliation import Reconciliation
 from imageserver.objects.store import ObjectStore
+from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
@@ -145,6 +147,7 @@ class ImageServer(MultiService):
             self._database, self._metadata, self._reactor, template
         )
         open_reads = settings.allow_unauthenticated_reads
+        audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
         methods = MethodTable(
             [
                 *image_service.methods(
@@ -159,6 +162,7 @@ class ImageServer(MultiService):
                 ),
             ]
         )
+        methods = MethodTable(audited(methods, audit_log, self._metadata))
         policy = Policy(
             insecure=self._insecure,
             trusted_users=frozenset(settings.srpc_trusted_users),

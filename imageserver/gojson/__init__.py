@@ -6,5 +6,6 @@
 from imageserver.gojson.decoder import decode
 from imageserver.gojson.encoder import encode
 from imageserver.gojson.extent import Extent
+from imageserver.gojson.times import format_time
 
-__all__ = ["Extent", "decode", "encode"]
+__all__ = ["Extent", "decode", "encode", "format_time"]
