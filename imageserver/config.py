@@ -24,9 +24,11 @@ from imageserver.flags import (
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
+from imageserver.srpc.local_socket import address_of
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS = "Limits for peers"
+_UNIX_SOCKET = "@SRPC.PID"
 
 FLAGS = FlagSet(
     [
@@ -89,6 +91,14 @@ FLAGS = FlagSet(
             DURATION,
             5 * MINUTE,
             "how often idle connections are probed",
+            _TLS,
+        ),
+        Flag(
+            "srpcUnixSocketPath",
+            STRING,
+            _UNIX_SOCKET,
+            "Unix socket to which local clients move: path, or @ and an abstract name"
+            " (PID: the number of the process); empty: none",
             _TLS,
         ),
         Flag(
@@ -249,6 +259,7 @@ class Settings:
     generate_missing_webcert: bool
     srpc_default_tls_handshake_timeout: int
     srpc_default_keep_alive_period: int
+    srpc_unix_socket_path: str
     require_tls: bool
     permit_insecure_mode: bool
     allow_public_add_objects: bool
@@ -295,6 +306,22 @@ class Settings:
             stall_s=self.stalled_reader_timeout / SECOND,
             keep_alive_s=self.srpc_default_keep_alive_period / SECOND,
         )
+
+    def unix_socket(self, process_id: int) -> str:
+        """The name of the Unix socket for local clients; empty: there is none.
+
+        Raises:
+            ConfigError: it cannot have that name.
+        """
+        name = self.srpc_unix_socket_path
+        if name == _UNIX_SOCKET:
+            name = name.replace("PID", str(process_id))
+        try:
+            if name:
+                address_of(name)
+        except ValueError as error:
+            raise ConfigError(f"-srpcUnixSocketPath: {error}") from error
+        return name
 
     @property
     def lengths(self) -> Lengths:
@@ -375,6 +402,7 @@ def check(settings: Settings, user_id: int) -> None:
         raise ConfigError("only root can become another user: leave -username out")
     if settings.crl_strict and not settings.crl_file:
         raise ConfigError("-CRLstrict needs -CRLfile")
+    settings.unix_socket(0)
     for flag, directory in (
         ("imageDir", settings.image_dir),
         ("objectDir", settings.object_dir),
