@@ -41,6 +41,7 @@ from imageserver.worker import Worker
 CONNECT_TIMEOUT_S = 15.0
 
 _LINE_LIMIT = 64 << 10
+_SHOWN = 100  # bytes of what is no HTTP
 _VERSION = b"HTTP/1."
 _CONNECTED = "200 Connected to Go SRPC"
 _NO_ENDPOINT = "no SRPC endpoint"
@@ -118,7 +119,8 @@ class _Status:
         """See ``Want``: what cannot become an answer is not waited for."""
         begin = bytes(buffer[: len(_VERSION)])
         if not _VERSION.startswith(begin):
-            raise _NotHTTP(f"malformed HTTP response {bytes(buffer[:100])!r}")
+            first = bytes(buffer[:_SHOWN]).partition(b"\n")[0]
+            raise _NotHTTP(f"malformed HTTP response {first!r}")
         line = Line(_LINE_LIMIT).take(buffer)
         if line is None:
             return None

@@ -54,8 +54,14 @@ class MemoryTransport:
         disconnected: whether the protocol was told that the connection is gone.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """Make a connection; ``clock`` is that of the protocol."""
+    def __init__(self, clock: Clock, host: str = "127.0.0.2") -> None:
+        """Make a connection.
+
+        Args:
+            clock: that of the protocol.
+            host: this end's address; that of the other one is 127.0.0.1.
+        """
+        self._host = host
         self.disconnecting = False
         self.disconnected = False
         self._clock = clock
@@ -214,7 +220,7 @@ class MemoryTransport:
 
     def getHost(self) -> IPv4Address:
         """See ``ITransport``."""
-        return IPv4Address("TCP", "127.0.0.2", 6971)
+        return IPv4Address("TCP", self._host, 6971)
 
     def getTcpNoDelay(self) -> bool:
         """See ``ITCPTransport``."""

@@ -44,7 +44,8 @@ from imageserver.model.image_messages import (
     MakeDirectoryRequest,
 )
 from imageserver.model.object_messages import CheckObjectsRequest, GetObjectsRequest
-from imageserver.srpc.client import Connection, connect
+from imageserver.srpc.client import Connection
+from imageserver.srpc.dialling import Dialler
 from imageserver.testing import InlineWorker
 
 OBJECTS = {
@@ -224,7 +225,7 @@ LACKING = {
     "ImageServer.ListUnreferencedObjects",
     "ObjectServer.ImportObjects",
     "ObjectServer.TestBandwidth",
-    # Our client never wants to move to a Unix socket: it goes on as if declined.
+    # The dialler of our client makes it: see test_unix_upgrade.py.
     UPGRADE,
 }
 """What our client lacks. Whoever adds a method has to move it from here to
@@ -260,7 +261,7 @@ def run(coroutine: Coroutine[Any, Any, Any], server: RecordedServer) -> Any:
 def begin_to_dial() -> tuple[Deferred[Connection], MemoryTransport]:
     """Let our client connect; the server has still to answer."""
     reactor = MemoryReactorClock()
-    dialling = connect(reactor, "127.0.0.2", 6971, None, InlineWorker())
+    dialling = Dialler(reactor, InlineWorker()).dial("127.0.0.2", 6971)
     deferred: Deferred[Connection] = Deferred.fromCoroutine(dialling)
     ((_, port, factory, *_),) = reactor.tcpClients
     assert port == 6971
