@@ -223,7 +223,7 @@ class LocalUpgrade:
             )
             return False
         else:
-            return True
+            return not self._is_stopping
         finally:
             self._listening.release()
 
