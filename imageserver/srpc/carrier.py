@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionRefusedError,
+    NoRouteError,
+)
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IReactorTime,
@@ -137,9 +142,9 @@ async def connect_unix(
 async def _connect(endpoint: IStreamClientEndpoint, carrier: Carrier) -> Carrier:
     try:
         await endpoint.connect(Factory.forProtocol(lambda: carrier))
-    except CancelledError:
+    except (CancelledError, ConnectingCancelledError):
         carrier.abort()
-        raise
+        raise CancelledError from None
     except ConnectionRefusedError:
         raise ConnectionFailed("connection refused") from None
     except NoRouteError:

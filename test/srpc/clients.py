@@ -83,9 +83,10 @@ class ClientCase(TestCase):
         channels = [connection._channel for connection in self.connections]
         await until(lambda: all(c.lost for c in channels) and not self.peers)
 
-    def serve(self, **options: Any) -> None:
-        """A server of ours."""
+    def serve(self, *more: Method, **options: Any) -> None:
+        """A server of ours, with ``more`` methods."""
         methods = [
+            *more,
             Method("Test", "Check", request=CheckImageRequest, reply=self.check),
             Method("Test", "Stream", stream=self.stream),
             Method("Test", "Open", unauthenticated=True, stream=self.stream),

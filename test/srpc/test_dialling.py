@@ -1,22 +1,39 @@
-"""How our client finds its way, over real sockets."""
+"""How our client finds its way, as a rule over real sockets."""
+
+# ruff: noqa: D102 - what is overridden is known by its name
 
 from __future__ import annotations
 
-from srpc.clients import ClientCase, Scripted, until
+import datetime
+
+from srpc.clients import REQUEST, ClientCase, Scripted, until
 from srpc.peers import YEAR, authority, key_pair, server_tls, user_pair
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectionRefusedError,
+    NoRouteError,
+    TCPTimedOutError,
+)
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from imageserver.errors import ConnectionFailed, PeerClosed
+from imageserver.model.image_messages import CheckImageResponse
+from imageserver.srpc import dialling
 from imageserver.srpc.channel import Deadlines
-from imageserver.srpc.dialling import Dialler
+from imageserver.srpc.dialling import Dialler, Endpoint
 from imageserver.srpc.front_door import ALERT
-from imageserver.srpc.protocol import ACCEPTED
+from imageserver.srpc.protocol import ACCEPTED, TLS_PATH, UNSECURED_PATH
 from imageserver.srpc.tls import ClientTLS, ServerTLS
 from imageserver.srpc.trust import Trust
 from imageserver.testing import InlineWorker
 from imageserver.tool.authority import Validity
+
+NOT_FOUND = b"HTTP/1.0 404 Not Found\r\n\r\n"
+REFUSED = b"HTTP/1.0 405 Method Not Allowed\r\n\r\n"
 
 
 class Connecting(ClientCase):
@@ -126,6 +143,174 @@ class Connecting(ClientCase):
         connecting = Deferred.fromCoroutine(self.connect())
         await until(lambda: self.peers)
         connecting.cancel()
-        with self.assertRaises((CancelledError, ConnectionFailed)):
+        with self.assertRaises(CancelledError):
             await connecting
         await until(lambda: not self.peers)
+
+
+class Endpoints(ClientCase):
+    """Where our client knocks, and in which order."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[bytes] = []
+
+    def answer(self, *answers: bytes) -> None:
+        """A server that gives these answers, each on a connection of its own."""
+        coming = iter(answers)
+        test = self
+
+        class Answering(Scripted):
+            open = self.peers
+
+            def dataReceived(self, data: bytes) -> None:
+                test.asked.append(data)
+                self.transport.write(next(coming, b""))
+                self.transport.loseConnection()
+
+        self.port = reactor.listenTCP(
+            0, Factory.forProtocol(Answering), interface="127.0.0.1"
+        )
+
+    def assertAsked(self, *paths: bytes) -> None:
+        self.assertEqual(self.asked, [b"CONNECT %s HTTP/1.0\n\n" % p for p in paths])
+
+    async def test_next_endpoint(self):
+        """Only "404" leads to the next endpoint, on a connection of its own."""
+        other = Endpoint(b"/other", False, "another")
+        self.patch(dialling, "UNSECURED", (*dialling.UNSECURED, other))
+        self.answer(NOT_FOUND, NOT_FOUND, NOT_FOUND, REFUSED, REFUSED)
+        await self.assertFails("no SRPC endpoint")
+        self.assertAsked(b"/_goSRPC_/", b"/other")
+        await self.assertFails("missing certificate")
+        await self.assertFails("missing certificate")
+        self.assertEqual(len(self.asked), 5)
+
+    async def test_last_endpoint(self):
+        """Whichever endpoint there is, calls can be made there."""
+        other = Endpoint(UNSECURED_PATH, False, "another")
+        first = Endpoint(b"/_SRPC_/unsecured/JSON", False, "first")
+        self.patch(dialling, "UNSECURED", (first, other))
+        self.serve()
+        await (await self.connect()).ping()
+
+    async def test_never_unsecured(self):
+        """With a certificate, nothing is asked for but TLS."""
+        self.answer(NOT_FOUND)
+        await self.assertFails("no SRPC endpoint", ClientTLS(user_pair()))
+        self.assertAsked(TLS_PATH)
+
+    async def test_no_powers(self):
+        """Who does not want to use powers says so."""
+        self.answer(REFUSED)
+        await self.assertFails("missing certificate", method_powers=False)
+        self.assertAsked(b"/_goSRPC_/?doNotUseMethodPowers=true")
+
+    async def test_annotation(self):
+        """What follows an asterisk is no part of the name."""
+        self.serve()
+        number = self.port.getHost().port
+        dialler = Dialler(reactor, InlineWorker())
+        self.connections.append(await dialler.dial("127.0.0.1*rack 5", number))
+        await self.connections[0].ping()
+
+    async def test_whole_tls(self):
+        """A server that takes nothing but TLS is found by its alert."""
+        self.serve(tls=server_tls(), requires_tls=True)
+        trusting = ClientTLS(user_pair("alice", "*.*"), [authority().certificate])
+        connection = await self.connect(trusting)
+        answer = await connection.call("Test.Check", REQUEST, CheckImageResponse)
+        self.assertTrue(answer.image_exists)
+        self.assertEqual(self.server.accounting.accepted, 2)
+
+    async def test_whole_tls_without_certificate(self):
+        """Who has no certificate is told so; the host is verified there, too."""
+        self.serve(tls=server_tls(), requires_tls=True)
+        trusting = ClientTLS(None, [authority().certificate])
+        await self.assertFails("bad certificate", trusting)
+        named = key_pair(authority().issue("server", YEAR, hosts=["192.0.2.1"]))
+        self.server.tls = ServerTLS(named, Trust([authority().certificate]))
+        text = "the server's certificate is not for 127.0.0.1"
+        await self.assertFails(text, trusting)
+
+    async def test_no_tls_to_fall_back_to(self):
+        """Without TLS there is nothing to try; and only what is no HTTP counts."""
+        self.serve(tls=server_tls(), requires_tls=True)
+        text = f"malformed HTTP response {ALERT!r}"
+        await self.assertFails(text)
+        await self.port.stopListening()
+        for answer, text in (
+            (b"", "EOF"),
+            (b"HTT", "unexpected EOF"),
+            (b"HTTP/1.1 400 Bad\r\n\r\n", "unexpected HTTP response: 400 Bad"),
+        ):
+            self.answer(answer)
+            await self.assertFails(text, ClientTLS(user_pair()))
+            self.assertAsked(TLS_PATH)
+            self.asked.clear()
+            await self.port.stopListening()
+        self.port = None
+
+    async def test_alert_instead_of_handshake(self):
+        """A server that does not like our certificate says so in the handshake."""
+        answers = iter([ACCEPTED, bytes.fromhex("1503030002022a")])
+        kind = type("It", (Scripted,), {"open": self.peers})
+        kind.dataReceived = lambda self, data: self.transport.write(  # type: ignore[method-assign]
+            next(answers, b"")
+        )
+        self.port = reactor.listenTCP(
+            0, Factory.forProtocol(kind), interface="127.0.0.1"
+        )
+        await self.assertFails("bad certificate", ClientTLS(user_pair()))
+
+    async def test_no_valid_certificate(self):
+        """Nobody is asked if none of our certificates is valid today."""
+        self.answer(NOT_FOUND)
+        expired = key_pair(authority().issue("alice", Validity.of_days(-1)))
+        begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+        future = Validity(begin, begin + datetime.timedelta(days=1))
+        coming = key_pair(authority().issue("alice", future))
+        for pairs, text in (
+            ([expired], "no valid certificates: expired at "),
+            ([coming, expired], "no valid certificates: not before "),
+        ):
+            with self.assertRaisesRegex(ConnectionFailed, text):
+                await self.connect(ClientTLS(pairs))
+            self.assertEqual(self.asked, [])
+        some = ClientTLS([expired, user_pair(), coming])
+        await self.assertFails("no SRPC endpoint", some)
+
+
+class Reactorless(SynchronousTestCase):
+    """What the system says when it cannot connect."""
+
+    def test_errors(self):
+        """Errors that users know are short; others are as the system has them."""
+        for error, text in (
+            (ConnectionRefusedError(), "connection refused"),
+            (NoRouteError(), "no route to host"),
+            (TCPTimedOutError(), TCPTimedOutError.__doc__),
+            (OSError("odd"), "odd"),
+            (ZeroDivisionError("odd"), "cannot connect: odd"),
+        ):
+            clock = MemoryReactorClock()
+            dialler = Dialler(clock, InlineWorker())
+            dialling = Deferred.fromCoroutine(dialler.dial("192.0.2.1", 1))
+            ((_, _, factory, *_),) = clock.tcpClients
+            factory.clientConnectionFailed(clock.connectors[0], Failure(error))
+            clock.advance(1)
+            failure = self.failureResultOf(dialling, ConnectionFailed)
+            self.assertIn(f"192.0.2.1:1: {text}", failure.getErrorMessage() + ".")
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_no_answer(self):
+        """A host that does not answer is given up in time."""
+        clock = MemoryReactorClock()
+        dialler = Dialler(clock, InlineWorker(), connect_timeout_s=7)
+        dialling = Deferred.fromCoroutine(dialler.dial("192.0.2.1", 1))
+        clock.advance(6.9)
+        self.assertNoResult(dialling)
+        clock.advance(0.2)
+        failure = self.failureResultOf(dialling, ConnectionFailed)
+        text = "192.0.2.1:1: no answer within 7 s"
+        self.assertEqual(failure.getErrorMessage(), text)
