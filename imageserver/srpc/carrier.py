@@ -11,12 +11,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionRefusedError,
-    NoRouteError,
-)
+from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IReactorTime,
@@ -141,10 +136,10 @@ async def connect_unix(
 
 async def _connect(endpoint: IStreamClientEndpoint, carrier: Carrier) -> Carrier:
     try:
-        await endpoint.connect(Factory.forProtocol(lambda: carrier))
-    except (CancelledError, ConnectingCancelledError):
+        await _cancellable(endpoint.connect(Factory.forProtocol(lambda: carrier)))
+    except CancelledError:
         carrier.abort()
-        raise CancelledError from None
+        raise
     except ConnectionRefusedError:
         raise ConnectionFailed("connection refused") from None
     except NoRouteError:
@@ -154,6 +149,25 @@ async def _connect(endpoint: IStreamClientEndpoint, carrier: Carrier) -> Carrier
     except Exception as error:
         raise ConnectionFailed(f"cannot connect: {error}") from error
     return carrier
+
+
+def _cancellable(work: Deferred[T]) -> Deferred[T]:
+    """The same, but cancelled it says so; of endpoints, each says something else."""
+    is_given_up = False
+
+    def give_up(_: Deferred[T]) -> None:
+        nonlocal is_given_up
+        is_given_up = True
+        work.cancel()
+
+    outer: Deferred[T] = Deferred(give_up)
+
+    def pass_on(result: Any) -> None:
+        if not is_given_up:
+            outer.callback(result)
+
+    work.addBoth(pass_on)
+    return outer
 
 
 async def within(

@@ -181,10 +181,9 @@ class ConnectionPool:
 
     def _drop(self, idle: _Idle) -> None:
         """Nobody is going to use it."""
-        if idle in self._idle:
-            del self._idle[idle]
-            idle.take().close()
-            self._leave(idle.address)
+        del self._idle[idle]
+        idle.take().close()
+        self._leave(idle.address)
 
     def _leave(self, address: Address) -> None:
         """There is one connection less."""

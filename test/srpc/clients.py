@@ -83,8 +83,8 @@ class ClientCase(TestCase):
         channels = [connection._channel for connection in self.connections]
         await until(lambda: all(c.lost for c in channels) and not self.peers)
 
-    def serve(self, *more: Method, **options: Any) -> None:
-        """A server of ours, with ``more`` methods."""
+    def serve(self, *more: Method, number: int = 0, **options: Any) -> None:
+        """A server of ours, with ``more`` methods; ``number`` is that of its port."""
         methods = [
             *more,
             Method("Test", "Check", request=CheckImageRequest, reply=self.check),
@@ -93,7 +93,7 @@ class ClientCase(TestCase):
         ]
         self.server = make_server(reactor, methods, deadlines=DEADLINES, **options)
         factory = FrontDoorFactory(self.server, Site(Resource()))
-        self.port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.port = reactor.listenTCP(number, factory, interface="127.0.0.1")
 
     def script(self, answer: bytes | None) -> None:
         """A server that says ``answer`` and goes; with ``None`` it says nothing."""
