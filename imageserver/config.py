@@ -97,8 +97,8 @@ FLAGS = FlagSet(
             "srpcUnixSocketPath",
             STRING,
             _UNIX_SOCKET,
-            "Unix socket to which local clients move: path, or @ and an abstract name"
-            " (PID: the number of the process); empty: none",
+            "Unix socket to which local clients move: path, or @ and an abstract name;"
+            " empty: none; PID in the default is the number of the process",
             _TLS,
         ),
         Flag(
