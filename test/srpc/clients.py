@@ -124,6 +124,19 @@ class ClientCase(TestCase):
         where = f"127.0.0.1:{self.port.getHost().port}: "
         self.assertEqual(str(caught.exception), where + text)
 
+    async def assertCalls(self, connection: Connection) -> None:
+        """Pings, calls and streams follow each other on the connection."""
+        for _ in range(2):
+            await connection.ping()
+            answer = await connection.call("Test.Check", REQUEST, CheckImageResponse)
+            self.assertEqual(answer, CheckImageResponse(True))
+            async with connection.begin("Test.Stream") as call:
+                lines = []
+                while line := await call.receive_line(100):
+                    lines.append(line)
+            self.assertEqual(lines, [b"a line"] * 100)
+        self.assertFalse(connection.closed)
+
     async def check(self, _: Any, request: CheckImageRequest) -> CheckImageResponse:
         name = request.image_name
         self.order.append(f"begin {name}")

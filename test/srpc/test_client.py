@@ -32,17 +32,7 @@ class Calls(ClientCase):
     async def test_calls(self):
         """Pings, calls and streams follow each other."""
         self.serve()
-        connection = await self.connect()
-        for _ in range(3):
-            await connection.ping()
-            answer = await connection.call("Test.Check", REQUEST, CheckImageResponse)
-            self.assertEqual(answer, CheckImageResponse(True))
-            async with connection.begin("Test.Stream") as call:
-                lines = []
-                while line := await call.receive_line(100):
-                    lines.append(line)
-            self.assertEqual(lines, [b"a line"] * 100)
-        self.assertFalse(connection.closed)
+        await self.assertCalls(await self.connect())
 
     async def test_tls(self):
         """The same over TLS; the certificate says who calls."""

@@ -10,13 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from srpc.clients import REQUEST, ClientCase, until
+from srpc.clients import REQUEST, ClientCase, Scripted, until
 from srpc.peers import authority, server_tls, user_pair
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
 from imageserver.errors import ConnectionFailed, MethodDenied
 from imageserver.model.image_messages import CheckImageResponse
@@ -50,15 +49,6 @@ class OurServer(ClientCase):
         """What open connections run on."""
         ways = self.server.accounting.open_by_way
         return sorted(way.carrier for way, count in ways.items() if count)
-
-    async def assertCalls(self, connection: Connection) -> None:
-        for _ in range(2):
-            await connection.ping()
-            answer = await connection.call("Test.Check", REQUEST, CheckImageResponse)
-            self.assertTrue(answer.image_exists)
-            async with connection.begin("Test.Stream") as call:
-                lines = [await call.receive_line(10) for _ in range(101)]
-            self.assertEqual(lines, [b"a line"] * 100 + [b""])
 
     async def test_move(self):
         """Calls go over the socket, and nothing is left of TCP."""
@@ -100,24 +90,6 @@ class OurServer(ClientCase):
         self.assertEqual(self.carriers(), [TLS])
 
 
-class Mute(Protocol):
-    """Answers on a Unix socket with what it was told to; or ends without."""
-
-    answer: bytes | None = b""
-    open: set[Mute]
-
-    def connectionMade(self) -> None:
-        self.open.add(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self.answer is not None:
-            self.transport.write(self.answer)
-            self.transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.open.discard(self)
-
-
 class OtherServers(ClientCase):
     """Servers that do it otherwise, or wrong."""
 
@@ -153,7 +125,7 @@ class OtherServers(ClientCase):
     def listen(self, answer: bytes | None) -> None:
         """There is a socket that answers so."""
         name = f"@imageserver test {os.getpid()} {next(self.numbers)}"
-        kind = type("It", (Mute,), {"answer": answer, "open": self.visitors})
+        kind = type("It", (Scripted,), {"answer": answer, "open": self.visitors})
         address = "\0" + name[1:]
         port = reactor.listenUNIX(address, Factory.forProtocol(kind))
         self.addCleanup(port.stopListening)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from srpc.clients import DEADLINES, REQUEST, ClientCase, Scripted, until
+from srpc.clients import DEADLINES, ClientCase, Scripted, until
 from srpc.peers import authority, make_server, server_tls, user_pair
 from srpc.proxies import PROXY_METHOD, SocksServer
 from twisted.internet import reactor
@@ -18,7 +18,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from imageserver.errors import ConfigError, ConnectionFailed
-from imageserver.model.image_messages import CheckImageResponse
 from imageserver.srpc.client import Connection
 from imageserver.srpc.dialling import Dialler
 from imageserver.srpc.front_door import FrontDoorFactory
@@ -77,15 +76,6 @@ class ProxyCase(ClientCase):
         connection = await dialler.dial(host, self.number)
         self.connections.append(connection)
         return connection
-
-    async def assertCalls(self, connection: Connection) -> None:
-        for _ in range(2):
-            await connection.ping()
-            answer = await connection.call("Test.Check", REQUEST, CheckImageResponse)
-            self.assertTrue(answer.image_exists)
-            async with connection.begin("Test.Stream") as call:
-                lines = [await call.receive_line(10) for _ in range(101)]
-            self.assertEqual(lines, [b"a line"] * 100 + [b""])
 
     async def assertUnreachable(self, text: str, *args: Any, **options: Any) -> None:
         with self.assertRaises(ConnectionFailed) as caught:
