@@ -29,10 +29,11 @@ from imageserver.images.expiration import (
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
+from imageserver.srpc.local_socket import address_of
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS, _IMAGES = "Limits for peers", "Images"
-
+_UNIX_SOCKET = "@SRPC.PID"
 _AUDIT_FILE = ".audit.jsonl"
 
 FLAGS = FlagSet(
@@ -124,6 +125,14 @@ FLAGS = FlagSet(
             DURATION,
             5 * MINUTE,
             "how often idle connections are probed",
+            _TLS,
+        ),
+        Flag(
+            "srpcUnixSocketPath",
+            STRING,
+            _UNIX_SOCKET,
+            "Unix socket to which local clients move: path, or @ and an abstract name;"
+            " empty: none; PID in the default is the number of the process",
             _TLS,
         ),
         Flag(
@@ -288,6 +297,7 @@ class Settings:
     generate_missing_webcert: bool
     srpc_default_tls_handshake_timeout: int
     srpc_default_keep_alive_period: int
+    srpc_unix_socket_path: str
     require_tls: bool
     permit_insecure_mode: bool
     allow_public_add_objects: bool
@@ -334,6 +344,22 @@ class Settings:
             stall_s=self.stalled_reader_timeout / SECOND,
             keep_alive_s=self.srpc_default_keep_alive_period / SECOND,
         )
+
+    def unix_socket(self, process_id: int) -> str:
+        """The name of the Unix socket for local clients; empty: there is none.
+
+        Raises:
+            ConfigError: it cannot have that name.
+        """
+        name = self.srpc_unix_socket_path
+        if name == _UNIX_SOCKET:
+            name = name.replace("PID", str(process_id))
+        try:
+            if name:
+                address_of(name)
+        except ValueError as error:
+            raise ConfigError(f"-srpcUnixSocketPath: {error}") from error
+        return name
 
     @property
     def audit_path(self) -> Path:
@@ -427,6 +453,7 @@ def check(settings: Settings, user_id: int) -> None:
         raise ConfigError("only root can become another user: leave -username out")
     if settings.crl_strict and not settings.crl_file:
         raise ConfigError("-CRLstrict needs -CRLfile")
+    settings.unix_socket(0)
     for flag, directory in (
         ("imageDir", settings.image_dir),
         ("objectDir", settings.object_dir),

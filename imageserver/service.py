@@ -40,9 +40,11 @@ from imageserver.srpc.access import Policy
 from imageserver.srpc.credential_files import Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.front_door import FrontDoorFactory
+from imageserver.srpc.local_upgrade import LocalUpgrade
 from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
+from imageserver.srpc.unix_port import UnixPort
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
 from imageserver.worker import PoolWorker
@@ -148,8 +150,10 @@ class ImageServer(MultiService):
         )
         open_reads = settings.allow_unauthenticated_reads
         audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
+        self._local_upgrade = LocalUpgrade()
         methods = MethodTable(
             [
+                *self._local_upgrade.methods(),
                 *image_service.methods(
                     open_reads=open_reads, image_bytes=settings.max_image_message
                 ),
@@ -192,6 +196,11 @@ class ImageServer(MultiService):
             ConfigError: the port is not to be had.
         """
         super().privilegedStartService()
+        name = self._settings.unix_socket(os.getpid())  # that of the process that stays
+        self._local_upgrade.attach(
+            self._server,
+            UnixPort(self._reactor, self._metadata, name) if name else None,
+        )
         status = StatusSource(
             self._database,
             self._objects,
@@ -252,6 +261,7 @@ class ImageServer(MultiService):
     async def _stop(self) -> None:
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
+        await self._local_upgrade.stop()
         await self._server.stop()
         self._loading.stop()
         if self._expiry.running:

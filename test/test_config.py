@@ -91,3 +91,16 @@ def test_certificates(tmp_path: Path) -> None:
     config.check(settings(tmp_path, *flags), SOMEBODY)
     with pytest.raises(ConfigError, match="-CRLstrict needs -CRLfile"):
         config.check(settings(tmp_path, "-CRLstrict"), SOMEBODY)
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    """The socket has the number of the process, a name of one's own, or is none."""
+    assert settings(tmp_path).unix_socket(17) == "@SRPC.17"
+    for name in ("", "@name", "/run/imageserver/socket", "/run/PID"):
+        found = settings(tmp_path, f"-srpcUnixSocketPath={name}")
+        config.check(found, SOMEBODY)
+        assert found.unix_socket(17) == name
+    for name in ("@", "socket", "/" + 200 * "x"):
+        found = settings(tmp_path, f"-srpcUnixSocketPath={name}")
+        with pytest.raises(ConfigError, match=r"^-srpcUnixSocketPath: n"):
+            config.check(found, SOMEBODY)

@@ -22,30 +22,30 @@ from imageserver.model.image_messages import (
     MakeDirectoryResponse,
 )
 from imageserver.srpc.call import Call
-from imageserver.srpc.client import Connection
+from imageserver.srpc.client import Remote
 
 _NAME_LIMIT = 8 << 10
 
 
 class ImageServerClient:
-    """Calls of ImageServer over one connection.
+    """Calls of ImageServer of one server.
 
     All methods raise ``CallError`` if the server refuses, ``ProtocolError`` if the
     connection breaks.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        """Use ``connection``."""
-        self._connection = connection
+    def __init__(self, remote: Remote) -> None:
+        """Call ``remote``."""
+        self._remote = remote
 
     async def add_image(self, name: str, image: Image) -> None:
         """Add an image, whose objects must be there already."""
         request = AddImageRequest(name, image)
-        await self._connection.call("ImageServer.AddImage", request, AddImageResponse)
+        await self._remote.call("ImageServer.AddImage", request, AddImageResponse)
 
     async def check_directory(self, name: str) -> bool:
         """Whether there is such a directory."""
-        response = await self._connection.call(
+        response = await self._remote.call(
             "ImageServer.CheckDirectory",
             CheckDirectoryRequest(name),
             CheckDirectoryResponse,
@@ -54,20 +54,20 @@ class ImageServerClient:
 
     async def check_image(self, name: str) -> bool:
         """Whether there is such an image."""
-        response = await self._connection.call(
+        response = await self._remote.call(
             "ImageServer.CheckImage", CheckImageRequest(name), CheckImageResponse
         )
         return response.image_exists
 
     async def delete_image(self, name: str) -> None:
         """Delete an image."""
-        await self._connection.call(
+        await self._remote.call(
             "ImageServer.DeleteImage", DeleteImageRequest(name), DeleteImageResponse
         )
 
     async def find_latest_image(self, request: FindLatestImageRequest) -> str:
         """The name of the newest image of a directory; empty: there is none."""
-        response = await self._connection.call(
+        response = await self._remote.call(
             "ImageServer.FindLatestImage", request, FindLatestImageResponse
         )
         if response.error:
@@ -76,7 +76,7 @@ class ImageServerClient:
 
     async def get_image(self, request: GetImageRequest) -> Image | None:
         """An image; ``None``: there is none of that name."""
-        response = await self._connection.call(
+        response = await self._remote.call(
             "ImageServer.GetImage",
             request,
             GetImageResponse,
@@ -87,7 +87,7 @@ class ImageServerClient:
     async def list_directories(self) -> list[Directory]:
         """All directories, in no particular order."""
         directories: list[Directory] = []
-        async with self._connection.begin("ImageServer.ListDirectories") as call:
+        async with self._remote.begin("ImageServer.ListDirectories") as call:
             while True:
                 directory = await call.receive(Directory)
                 if not directory.name:
@@ -96,21 +96,21 @@ class ImageServerClient:
 
     async def list_images(self) -> list[str]:
         """The names of all images, in no particular order."""
-        async with self._connection.begin("ImageServer.ListImages") as call:
+        async with self._remote.begin("ImageServer.ListImages") as call:
             return await _receive_names(call)
 
     async def list_selected_images(
         self, request: ListSelectedImagesRequest
     ) -> list[str]:
         """The names of the images that ``request`` selects."""
-        async with self._connection.begin("ImageServer.ListSelectedImages") as call:
+        async with self._remote.begin("ImageServer.ListSelectedImages") as call:
             call.send(request)
             await call.drain()
             return await _receive_names(call)
 
     async def make_directory(self, name: str, *, make_all: bool = False) -> None:
         """Make a directory, and with ``make_all`` its parents."""
-        await self._connection.call(
+        await self._remote.call(
             "ImageServer.MakeDirectory",
             MakeDirectoryRequest(name, make_all),
             MakeDirectoryResponse,

@@ -20,7 +20,7 @@ from imageserver.model.object_messages import (
     GetObjectsResponse,
 )
 from imageserver.srpc.call import Call
-from imageserver.srpc.client import Connection
+from imageserver.srpc.client import Remote
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 1 << 20
@@ -72,11 +72,11 @@ class Uploaded:
 
 
 class ObjectServerClient:
-    """Calls of ObjectServer over one connection."""
+    """Calls of ObjectServer of one server."""
 
-    def __init__(self, connection: Connection, worker: Worker) -> None:
-        """Use ``connection``; files are read and written by ``worker``."""
-        self._connection = connection
+    def __init__(self, remote: Remote, worker: Worker) -> None:
+        """Call ``remote``; files are read and written by ``worker``."""
+        self._remote = remote
         self._worker = worker
 
     async def check_objects(self, hashes: Sequence[bytes]) -> list[int]:
@@ -91,7 +91,7 @@ class ObjectServerClient:
             request = CheckObjectsRequest(
                 tuple(hashes[start : start + _HASHES_PER_CALL])
             )
-            response = await self._connection.call(
+            response = await self._remote.call(
                 "ObjectServer.CheckObjects", request, CheckObjectsResponse
             )
             sizes.extend(response.object_sizes)
@@ -107,7 +107,7 @@ class ObjectServerClient:
             ProtocolError: the connection broke.
             ImageServerError: an object cannot be read.
         """
-        async with self._connection.begin("ObjectServer.AddObjects") as call:
+        async with self._remote.begin("ObjectServer.AddObjects") as call:
             expected = list(objects)
             uploaded = Uploaded()
             reading = Deferred.fromCoroutine(_read_answers(call, expected, uploaded))
@@ -173,7 +173,7 @@ class ObjectServerClient:
         """
         for start in range(0, len(hashes), _HASHES_PER_CALL):
             wanted = hashes[start : start + _HASHES_PER_CALL]
-            async with self._connection.begin("ObjectServer.GetObjects") as call:
+            async with self._remote.begin("ObjectServer.GetObjects") as call:
                 call.send(GetObjectsRequest(hashes=tuple(wanted)))
                 await call.drain()
                 response = await call.receive(GetObjectsResponse)

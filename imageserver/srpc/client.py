@@ -7,77 +7,40 @@ connection, since nobody could tell where the next one begins.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import DeferredLock
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Factory, Protocol
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, DeferredLock
 
 from imageserver.errors import (
     CallError,
-    CertificateError,
-    ConnectionFailed,
     MethodDenied,
     PeerClosed,
-    ProtocolError,
     RemoteProtocolError,
 )
 from imageserver.gob import Limits
 from imageserver.srpc.access import ANONYMOUS, Caller
 from imageserver.srpc.call import Call
-from imageserver.srpc.channel import Channel, Deadlines
-from imageserver.srpc.protocol import (
-    DENIED,
-    GOB,
-    JSON,
-    SECURED,
-    UNSECURED,
-    Line,
-    parse_status_line,
-)
-from imageserver.srpc.socket_options import set_socket_options
-from imageserver.srpc.tls import ClientTLS, wrap
+from imageserver.srpc.channel import Channel
+from imageserver.srpc.protocol import DENIED, GOB, JSON, Line
 from imageserver.worker import Worker
 
 T = TypeVar("T")
 
 _LINE_LIMIT = 64 << 10
-_CONNECTED = "200 Connected to Go SRPC"
 _RESPONSES = Limits(message_bytes=1 << 30, depth=64)
-_REFUSALS = {
-    404: "no SRPC endpoint",
-    405: "missing certificate",
-    401: "bad certificate",
-}
 
 
-class _Dialler(Protocol):
-    """Lets what sits on the connection change while it is open."""
+class Remote(Protocol):
+    """A server as callers see it: one connection to it, or a pool of them."""
 
-    transport: Any
+    async def call(
+        self, method: str, request: Any, response: type[T], patience_s: float = 0.0
+    ) -> T:
+        """See :meth:`Connection.call`."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.inner: Protocol = channel
-        self._keep_alive_s = channel.deadlines.keep_alive_s
-
-    def connectionMade(self) -> None:
-        set_socket_options(self.transport, self._keep_alive_s)
-        self.inner.makeConnection(self.transport)
-
-    def abort(self) -> None:
-        """End the connection at once, if there is one."""
-        if self.transport is not None:
-            self.transport.abortConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        self.inner.dataReceived(data)
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        self.inner.connectionLost(reason)
+    def begin(self, method: str) -> AbstractAsyncContextManager[Call]:
+        """See :meth:`Connection.begin`."""
 
 
 class Connection:
@@ -144,6 +107,15 @@ class Connection:
             channel, coder = self._channel, self._coder
             yield Call(channel, caller, _RESPONSES, self._decoding, coder)
 
+    def move_to(self, channel: Channel) -> None:
+        """Make all further calls on another channel, and end the one so far."""
+        left, self._channel = self._channel, channel
+        left.close()
+
+    def departure(self) -> Deferred[None]:
+        """Fires when the connection is gone; cancelled when nobody wants to know."""
+        return self._channel.departure()
+
     def close(self) -> None:
         """End the connection."""
         self._channel.close()
@@ -201,79 +173,3 @@ class Connection:
             if text == DENIED:
                 raise MethodDenied(text)
             raise CallError(text)
-
-
-async def connect(
-    reactor: IReactorTime,
-    host: str,
-    port: int,
-    tls: ClientTLS | None,
-    decoding: Worker,
-    deadlines: Deadlines | None = None,
-) -> Connection:
-    """Connect to a server.
-
-    Args:
-        reactor: for the connection and its deadlines.
-        host: name or address.
-        port: TCP port.
-        tls: how to secure the connection; ``None`` for an unsecured one.
-        decoding: where long messages are decoded.
-        deadlines: how long the server may take.
-
-    Raises:
-        ConnectionFailed: there is no such server, or it refuses the connection.
-    """
-    channel = Channel(reactor, deadlines or Deadlines())
-    dialler = _Dialler(channel)
-    try:
-        await _dial(reactor, host, port, dialler)
-        await _shake_hands(channel, (SECURED if tls else UNSECURED).path)
-        if tls is not None:
-            channel = await _secure(channel, dialler, tls, host)
-    except (ConnectionFailed, ProtocolError, CertificateError) as error:
-        dialler.abort()
-        raise ConnectionFailed(f"{host}:{port}: {error}") from error
-    except BaseException:
-        dialler.abort()
-        raise
-    return Connection(channel, decoding)
-
-
-async def _dial(reactor: IReactorTime, host: str, port: int, dialler: _Dialler) -> None:
-    endpoint = HostnameEndpoint(reactor, host.encode(), port, timeout=15)
-    try:
-        await endpoint.connect(Factory.forProtocol(lambda: dialler))
-    except ConnectionRefusedError:
-        raise ConnectionFailed("connection refused") from None
-    except NoRouteError:
-        raise ConnectionFailed("no route to host") from None
-    except (ConnectError, OSError) as error:
-        raise ConnectionFailed(str(error)) from error
-    except Exception as error:
-        raise ConnectionFailed(f"cannot connect: {error}") from error
-
-
-async def _shake_hands(channel: Channel, path: bytes) -> None:
-    channel.write(b"CONNECT " + path + b" HTTP/1.0\n\n")
-    await channel.drain()
-    status = await channel.take(Line(_LINE_LIMIT), channel.deadlines.head_s)
-    code, text = parse_status_line(status)
-    if text != _CONNECTED:
-        raise ConnectionFailed(_REFUSALS.get(code, f"unexpected HTTP response: {text}"))
-    blank = await channel.take(Line(_LINE_LIMIT), channel.deadlines.head_s)
-    if blank.strip():
-        raise RemoteProtocolError("headers behind the acceptance")
-
-
-async def _secure(
-    channel: Channel, dialler: _Dialler, tls: ClientTLS, host: str
-) -> Channel:
-    """Go on inside TLS, on a channel of its own."""
-    transport = dialler.transport
-    channel.release_writing()
-    secured = Channel(channel.clock, channel.deadlines)
-    protocol = dialler.inner = wrap(secured, tls, transport)
-    await secured.handshake()
-    tls.check_host(protocol, host)
-    return secured

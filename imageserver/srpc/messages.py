@@ -1,7 +1,7 @@
 """Values of the transport's own methods.
 
-The server declines ``.LocalUpgradeToUnix`` and has no ``Proxy`` service; the
-values are declared because peers send them.
+Those of ``.LocalUpgradeToUnix``, and of ``Proxy.Connect``, which our server does not
+offer and our client calls.
 """
 
 from __future__ import annotations

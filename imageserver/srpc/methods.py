@@ -49,6 +49,15 @@ class Method:
         """``Service.Method``."""
         return f"{self.service}.{self.name}"
 
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it is one of the transport itself.
+
+        Everybody has power over those who does not waive it, and they do not wait for
+        the server's data.
+        """
+        return not self.service
+
 
 class MethodTable:
     """All methods of a server, by service and name."""

@@ -143,6 +143,21 @@ class Data:
         return data
 
 
+@attrs.frozen
+class Exactly:
+    """So many raw bytes."""
+
+    size: int
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """See :class:`Want`."""
+        if len(buffer) < self.size:
+            return None
+        data = bytes(buffer[: self.size])
+        del buffer[: self.size]
+        return data
+
+
 class Receiver:
     """What has arrived and was not asked for yet.
 

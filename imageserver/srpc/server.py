@@ -28,7 +28,14 @@ from imageserver.srpc.access import (
     Policy,
     has_method_access,
 )
-from imageserver.srpc.accounting import PLAIN, TLS, Accounting, MethodAccount, Way
+from imageserver.srpc.accounting import (
+    PLAIN,
+    TLS,
+    UNIX,
+    Accounting,
+    MethodAccount,
+    Way,
+)
 from imageserver.srpc.call import Call, SelfSending
 from imageserver.srpc.channel import Channel
 from imageserver.srpc.connection_limits import ConnectionLimits, Gate, Place
@@ -99,6 +106,7 @@ class CallServer:
         self.clock = clock
         self._decoding = decoding
         self._open: dict[Channel, Deferred[None]] = {}
+        self._arrivals: dict[Channel, _Arrival] = {}
         self._before_start: list[Deferred[None]] | None = []
 
     @property
@@ -154,13 +162,32 @@ class CallServer:
         """
         way = way or Way(TLS if channel.is_tls else PLAIN)
         arrival = _Arrival(powers, address, way, identity, place)
+        self._arrivals[channel] = arrival
         serving = Deferred.fromCoroutine(self._serve(channel, arrival))
         self._open[channel] = serving
         serving.addBoth(self._forget, channel)
 
+    def move(self, call: Call, channel: Channel) -> None:
+        """Let a caller go on over a Unix socket; the connection so far ends.
+
+        Args:
+            call: the caller's last one on that connection.
+            channel: the new one; it has its place among all already.
+        """
+        left = call.channel
+        arrival = self._arrivals[left]
+        self.serve(
+            channel,
+            arrival.powers,
+            arrival.address,
+            way=attrs.evolve(arrival.way, carrier=UNIX),
+            identity=call.caller.identity,
+        )
+        left.close(linger=True)
+
     def _forget(self, result: Failure | None, channel: Channel) -> None:
         """A connection has ended."""
-        del self._open[channel]
+        del self._open[channel], self._arrivals[channel]
         if result is not None:
             self._log.failure("a connection did not end well", result)
 
@@ -265,6 +292,7 @@ class CallServer:
         """Whether the caller has power over the method; ``None``: not permitted."""
         name, powers = method.full_name, arrival.powers
         access = has_method_access(self.policy, identity, powers, name)
+        access = access or (powers and method.is_builtin)
         if access or (method.public and identity.user) or method.unauthenticated:
             return access
         self.accounting.methods[name].denied += 1
@@ -287,7 +315,8 @@ class CallServer:
         call = Call(channel, caller, method.limits, self._decoding, way.coder)
         usable, outcome = False, "ok"
         try:
-            await self._started()
+            if not method.is_builtin:
+                await self._started()
             if method.reply is not None:
                 usable, outcome = await self._reply(call, method, account)
             else:

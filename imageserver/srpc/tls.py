@@ -267,6 +267,7 @@ class ClientTLS:
     ) -> None:
         """Use ``key_pair``; of several the first one that the server may accept."""
         pairs = (key_pair,) if isinstance(key_pair, KeyPair) else key_pair or ()
+        self._leaves = [pair.certificates[0] for pair in pairs]
         self._authorities = authorities
         self.sessions = _make_sessions(self, is_client=True)
         self._context = self._make_context(pairs[0] if len(pairs) == 1 else None)
@@ -280,6 +281,21 @@ class ClientTLS:
             make_store(self._authorities, context.get_cert_store())
             context.set_verify(SSL.VERIFY_PEER, _Verification().require)
         return context
+
+    def check_validity(self, now: datetime.datetime) -> None:
+        """Make sure that one of our certificates is valid, if we have any.
+
+        Raises:
+            CertificateError: none of them is.
+        """
+        validities = [
+            (leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+            for leaf in self._leaves
+        ]
+        if validities and not any(begin <= now <= end for begin, end in validities):
+            begin, end = validities[0]
+            reason = f"not before {begin}" if now < begin else f"expired at {end}"
+            raise CertificateError(f"no valid certificates: {reason}")
 
     def check_host(self, protocol: TLSMemoryBIOProtocol, host: str) -> None:
         """Make sure that the server is the one we wanted, if servers are verified.

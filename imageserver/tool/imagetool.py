@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from imageserver.flags import (
     DURATION,
     INT,
     MINUTE,
+    SECOND,
     STRING,
     UINT,
     Flag,
@@ -31,6 +32,7 @@ from imageserver.model.image_messages import (
     ListSelectedImagesRequest,
 )
 from imageserver.model.version_sort import version_key
+from imageserver.srpc.proxy import parse_proxy
 from imageserver.tool.add import add
 from imageserver.tool.get import fetch_image, get
 from imageserver.tool.listing import list_image
@@ -82,6 +84,36 @@ FLAGS = FlagSet(
             "",
             "the commit or branch it was built from",
             "find-latest-image",
+        ),
+        Flag(
+            "srpcProxy",
+            STRING,
+            "",
+            "goes between: socks, socks4, socks4a, socks5 or srpc, and ://HOST:PORT",
+        ),
+        Flag(
+            "srpcClientDoNotUseMethodPowers",
+            BOOL,
+            False,
+            "let the server ignore what gives you power over methods",
+        ),
+        Flag(
+            "srpcDefaultConnectTimeout",
+            DURATION,
+            15 * SECOND,
+            "limit for connecting, and then for CONNECT with the TLS handshake",
+        ),
+        Flag(
+            "srpcDefaultTlsHandshakeTimeout",
+            DURATION,
+            MINUTE,
+            "limit for TLS handshakes",
+        ),
+        Flag(
+            "srpcDefaultKeepAlivePeriod",
+            DURATION,
+            5 * MINUTE,
+            "how often idle connections are probed",
         ),
         Flag("logDebugLevel", INT, -1, "0 tells how it goes"),
         Flag("version", BOOL, False, "print the version and exit"),
@@ -256,6 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"no port: {settings.image_server_port_num}")
         if 0 < settings.expires_in < _SHORTEST_EXPIRATION:
             raise UsageError("Minimum expiration: 15m0s")
+        _check_connecting(parsed.values)
     except HelpRequested:
         print(_usage(), end="")
         return 0
@@ -263,6 +296,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{error}\n{_usage()}", end="", file=sys.stderr)
         return _MISUSED
     return _run(command, arguments, settings)
+
+
+def _check_connecting(values: Mapping[str, Any]) -> None:
+    for flag in FLAGS.flags:
+        is_limit = flag.name.startswith("srpcDefault")
+        if is_limit and values[flag.name] <= 0:
+            raise UsageError(f"-{flag.name} has to be more than 0")
+    parse_proxy(values["srpcProxy"])
 
 
 def _usage() -> str:

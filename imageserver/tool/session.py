@@ -1,4 +1,4 @@
-"""One run of a tool: its settings, its connection, its threads."""
+"""One run of a tool: its settings, its connections, its threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from twisted.internet.defer import Deferred
 from imageserver.client.image_server import ImageServerClient
 from imageserver.client.object_server import ObjectServerClient
 from imageserver.errors import ImageServerError
-from imageserver.srpc.client import Connection, connect
+from imageserver.flags import SECOND
+from imageserver.srpc.deadlines import Deadlines
+from imageserver.srpc.dialling import Dialler
+from imageserver.srpc.pool import ConnectionPool, PooledServer
+from imageserver.srpc.proxy import parse_proxy
 from imageserver.srpc.tls import ClientTLS, load_certificates
 from imageserver.tool.credentials import load_key_pairs
 from imageserver.worker import PoolWorker
@@ -35,6 +39,11 @@ class Settings:
     build_commit_id: str
     timeout: int
     log_debug_level: int
+    srpc_client_do_not_use_method_powers: bool
+    srpc_default_connect_timeout: int
+    srpc_default_keep_alive_period: int
+    srpc_default_tls_handshake_timeout: int
+    srpc_proxy: str
 
 
 class DiallingFailed(ImageServerError):
@@ -56,7 +65,7 @@ class Session:
         self.settings = settings
         self.worker = PoolWorker(reactor, "imagetool", _THREADS)
         self.interrupted = False
-        self._connection: Connection | None = None
+        self._pool: ConnectionPool | None = None
 
     async def images(self) -> ImageServerClient:
         """The images of the server.
@@ -79,36 +88,49 @@ class Session:
         if self.settings.log_debug_level >= 0:
             print(text, file=sys.stderr)
 
-    async def _connect(self) -> Connection:
-        if self._connection is not None and not self._connection.closed:
-            return self._connection
+    async def _connect(self) -> PooledServer:
         settings = self.settings
-        directory = settings.cert_directory or str(Path.home() / ".ssl")
         try:
-            pairs = load_key_pairs(Path(directory))
-            authorities = None
-            if settings.server_ca_file:
-                authorities = load_certificates(Path(settings.server_ca_file))
-            verified = authorities is not None
-            self._connection = await connect(
-                self.reactor,
-                settings.image_server_hostname,
-                settings.image_server_port_num,
-                ClientTLS(pairs, authorities) if pairs or verified else None,
-                self.worker,
+            if self._pool is None:
+                dialler = await self.blocking(self._make_dialler)
+                self._pool = ConnectionPool(self.reactor, dialler.dial)
+            server = self._pool.server(
+                settings.image_server_hostname, settings.image_server_port_num
             )
+            await server.connect()
         except ImageServerError as error:
             raise DiallingFailed(f"Error dialing: {error}") from error
-        return self._connection
+        return server
+
+    def _make_dialler(self) -> Dialler:
+        settings = self.settings
+        directory = settings.cert_directory or str(Path.home() / ".ssl")
+        pairs = load_key_pairs(Path(directory))
+        authorities = None
+        if settings.server_ca_file:
+            authorities = load_certificates(Path(settings.server_ca_file))
+        is_secured = bool(pairs) or authorities is not None
+        return Dialler(
+            self.reactor,
+            self.worker,
+            ClientTLS(pairs, authorities) if is_secured else None,
+            Deadlines(
+                handshake_s=settings.srpc_default_tls_handshake_timeout / SECOND,
+                keep_alive_s=settings.srpc_default_keep_alive_period / SECOND,
+            ),
+            settings.srpc_default_connect_timeout / SECOND,
+            parse_proxy(settings.srpc_proxy),
+            not settings.srpc_client_do_not_use_method_powers,
+        )
 
     def start(self) -> None:
         """Begin."""
         self.worker.startService()
 
     def stop(self) -> None:
-        """End the connection and the threads."""
-        if self._connection is not None:
-            self._connection.close()
+        """End the connections and the threads."""
+        if self._pool is not None:
+            self._pool.close()
         if not self.interrupted:
             self.worker.stopService()
 

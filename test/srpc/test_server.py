@@ -166,7 +166,7 @@ class Lines(ServerCase):
         self.assertUsable()
 
     def test_upgrade_is_declined(self):
-        """Clients on the same host offer a Unix socket first; then they go on."""
+        """A server without the method says so; its clients go on."""
         self.assertEqual(self.send(b".LocalUpgradeToUnix\n"), b"unknown service: \n")
         self.assertUsable()
 

@@ -102,7 +102,7 @@ def test_unknown_methods(daemon: Daemon) -> None:
         unknown = "ImageServer: unknown method: Nothing"
         assert client.begin("ImageServer.Nothing") == unknown
         assert client.begin("bad") == "malformed Service.Method: bad"
-        assert client.begin(".LocalUpgradeToUnix") == "unknown service: "
+        assert client.begin(".Nothing") == ": unknown method: Nothing"
         client.send(b"\r\n")
         assert client.line() == ""
 

@@ -24,6 +24,11 @@ from imageserver.tool.units import show_bytes, show_rate, show_seconds
         (["list", "too", "many"], "wrong number of arguments for list"),
         (["-nonsense"], "flag provided but not defined: -nonsense"),
         (["-expiresIn=1m", "list"], "Minimum expiration: 15m0s"),
+        (["-srpcProxy=http://host:1", "list"], "unsupported proxy: http://host:1"),
+        (
+            ["-srpcDefaultConnectTimeout=0", "list"],
+            "-srpcDefaultConnectTimeout has to be more than 0",
+        ),
     ],
 )
 def test_mistakes(

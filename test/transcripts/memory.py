@@ -50,15 +50,22 @@ class MemoryTransport:
     the peer were slow, and resumed by the next :meth:`pump`.
 
     Attributes:
+        clock: that of the protocol.
         disconnecting: whether the protocol wants the connection to end.
         disconnected: whether the protocol was told that the connection is gone.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """Make a connection; ``clock`` is that of the protocol."""
+    def __init__(self, clock: Clock, host: str = "127.0.0.2") -> None:
+        """Make a connection.
+
+        Args:
+            clock: that of the protocol.
+            host: this end's address; that of the other one is 127.0.0.1.
+        """
+        self._host = host
         self.disconnecting = False
         self.disconnected = False
-        self._clock = clock
+        self.clock = clock
         self._half_closed = False
         self._protocol: Any = None
         self._file = tempfile.TemporaryFile(buffering=0)
@@ -131,9 +138,9 @@ class MemoryTransport:
         return True
 
     def _wake_up(self) -> bool:
-        now_s = self._clock.seconds()
-        if any(call.getTime() <= now_s for call in self._clock.getDelayedCalls()):
-            self._clock.advance(0)
+        now_s = self.clock.seconds()
+        if any(call.getTime() <= now_s for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
             return True
         return False
 
@@ -214,7 +221,7 @@ class MemoryTransport:
 
     def getHost(self) -> IPv4Address:
         """See ``ITransport``."""
-        return IPv4Address("TCP", "127.0.0.2", 6971)
+        return IPv4Address("TCP", self._host, 6971)
 
     def getTcpNoDelay(self) -> bool:
         """See ``ITCPTransport``."""

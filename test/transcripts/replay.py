@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transcripts.conversation import (
 )
 from transcripts.memory import Chunks, MemoryTransport, in_one
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 
 from imageserver import gob
@@ -37,6 +38,7 @@ from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import ANONYMOUS, Caller, Policy
 from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.front_door import FrontDoorFactory
+from imageserver.srpc.local_upgrade import LocalPort, LocalUpgrade
 from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.tls import ServerTLS
@@ -97,6 +99,8 @@ class Server:
         tls: ServerTLS | None = None,
         open_reads: bool = False,
         public_add: bool = False,
+        local_port: LocalPort | None = None,
+        random: Callable[[int], bytes] = bytes,
     ) -> None:
         """Start the server.
 
@@ -105,6 +109,8 @@ class Server:
             tls: how connections are secured; without it, everything is permitted.
             open_reads: what ``-allowUnauthenticatedReads`` says.
             public_add: what ``-allowPublicAddObjects`` says.
+            local_port: the Unix socket; without it, clients are told so.
+            random: makes cookies.
         """
         images, objects = directory / "images", directory / "objects"
         images.mkdir()
@@ -122,8 +128,10 @@ class Server:
         loading.run()
         object_service = ObjectService(self._objects, worker)
         image_service = ImageService(self._database, worker, self.clock)
+        self.local_upgrade = LocalUpgrade(random)
         methods = MethodTable(
             [
+                *self.local_upgrade.methods(),
                 *image_service.methods(open_reads=open_reads),
                 *object_service.methods(
                     public_add=public_add,
@@ -136,6 +144,7 @@ class Server:
         policy = Policy(insecure=tls is None)
         self.calls = CallServer(self.clock, methods, policy, tls, worker, Deadlines())
         self.calls.start()
+        self.local_upgrade.attach(self.calls, local_port)
         status = StatusSource(
             self._database,
             self._objects,
@@ -151,10 +160,19 @@ class Server:
     def _now_ns(self) -> int:
         return RECORDED_AT_S * _NANOSECONDS + int(self.clock.seconds() * _NANOSECONDS)
 
-    def connect(self) -> MemoryTransport:
-        """A new connection."""
-        transport = MemoryTransport(self.clock)
-        transport.connect(self._factory.buildProtocol(transport.getPeer()))
+    def connect(
+        self, factory: IProtocolFactory | None = None, host: str = "127.0.0.2"
+    ) -> MemoryTransport:
+        """A new connection.
+
+        Args:
+            factory: makes our side of it; by itself the port of the server.
+            host: our side's address; the other one comes from 127.0.0.1.
+        """
+        transport = MemoryTransport(self.clock, host)
+        protocol = (factory or self._factory).buildProtocol(transport.getPeer())
+        assert protocol is not None
+        transport.connect(protocol)
         self._transports.append(transport)
         return transport
 

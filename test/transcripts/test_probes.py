@@ -78,7 +78,6 @@ def nothing(ours: bytes) -> bool:
 
 
 Step = tuple[Check, str]
-DECLINED: Step = (same(b"unknown service: \n"), "open")
 ERROR_AND_CLOSED: Step = (one_line, "closed")
 GONE: Step = (nothing, "closed")
 
@@ -104,12 +103,6 @@ _HASHES = "json: hash in CheckObjects, short and long hex, upper case"
 NO_IMAGE = b'\n{"ImageExists":false}'
 REFUSED: Step = (one_line, "open")
 DIFFERENCES: dict[tuple[str, int], Step] = {
-    # The upgrade to a Unix socket is declined, whoever asks.
-    ("unsecured CONNECT, TLS required, unauthenticated reads allowed", 6): DECLINED,
-    (
-        "doNotUseMethodPowers on unsecured (insecure mode): nothing but pings allowed",
-        3,
-    ): DECLINED,
     # Behind a request that cannot be decoded nobody knows where the next call begins:
     # the error is said, and the connection closed.
     **{(name, 2): ERROR_AND_CLOSED for name in _BAD_REQUESTS},
@@ -129,9 +122,6 @@ DIFFERENCES: dict[tuple[str, int], Step] = {
     **{(_HASHES, number): REFUSED for number in (2, 4, 6)},
 }
 """Steps, by probe and number, where our answers are to be others."""
-
-MORE_METHODS = {".LocalUpgradeToUnix", *NOT_YET}
-"""Methods of the recorded server that ours has not."""
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +255,7 @@ def test_page(serve, name: str, chunking: str) -> None:
     code, content_type, content = read_page(bytes.fromhex(step["server_hex"]))
     if code == "200":
         lines = content.splitlines(keepends=True)
-        content = "".join(line for line in lines if line.strip() not in MORE_METHODS)
+        content = "".join(line for line in lines if line.strip() not in NOT_YET)
     assert read_page(answer) == (code, content_type, content)
     assert state == step["after"] == "closed"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from transcripts.conversation import RECORDINGS, UPGRADE, Call, Recording
+from transcripts.conversation import RECORDINGS, Call, Recording
 from transcripts.memory import CHUNKINGS, in_one
 from transcripts.replay import (
     NOT_YET,
@@ -71,9 +71,6 @@ def first_unknown(call: Call) -> tuple[str, str, list]:
 
 
 DIFFERENCES = {
-    # The upgrade is declined; the client goes on with the connection as it is.
-    ("dial-upgrade-accepted", 0): refused("unknown service: "),
-    ("dial-upgrade-refused", 0): refused("unknown service: "),
     # The recorded server names the last unknown object, and says "first".
     ("GetObjects-missing-2", 0): first_unknown(
         RECORDINGS["GetObjects-missing-2"].calls[0]
@@ -85,11 +82,17 @@ DIFFERENCES = {
 }
 """Outcomes, by recording and number of the call, where ours are to be others."""
 
+REPLAYED = {
+    name: recording
+    for name, recording in RECORDINGS.items()
+    if name != "dial-upgrade-accepted"
+}
+"""Those of one connection; the other one is in ``test_unix_upgrade.py``."""
+
 PIPELINED = [
     name
-    for name, recording in RECORDINGS.items()
+    for name, recording in REPLAYED.items()
     if NOT_YET.isdisjoint(call.method for call in recording.calls)
-    and recording.calls[0].method != UPGRADE
 ]
 """Where all calls are accepted, so that what follows them is not taken for calls."""
 
@@ -130,7 +133,7 @@ def check_at_rest(server: Server) -> None:
 
 
 @pytest.mark.parametrize("chunking", CHUNKINGS)
-@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("name", REPLAYED)
 def test_recording(server, name: str, chunking: str) -> None:
     """Every answer has the recorded value, however the client's bytes are cut."""
     build_state(server, *STATE.get(name, ()))
@@ -148,25 +151,10 @@ def test_pipelined(server, name: str) -> None:
 
 def test_all_in_order(server) -> None:
     """One server that lives through all recordings gives every answer of them."""
-    for name, recording in RECORDINGS.items():
+    for name, recording in REPLAYED.items():
         if name == "ChangeImageExpiration":
             build_state(server, "dir/exp1")
         check(server, recording, replay(server, recording))
-
-
-@pytest.mark.parametrize("name", ["dial-upgrade-accepted", "dial-upgrade-refused"])
-def test_client_goes_on_after_declined_upgrade(server, name: str) -> None:
-    """After a declined upgrade, pings and calls are answered as ever."""
-    client = RecordedClient(server, RECORDINGS[name].head, in_one)
-    client.call(RECORDINGS[name].calls[0])
-    for _ in RECORDINGS[name].client_result:
-        client.say(b"\n")
-    client.call(RECORDINGS["ListDirectories-initial"].calls[0])
-    declined, *pings, listing = client.hang_up()
-    assert declined.method == UPGRADE
-    assert declined.acceptance.startswith("unknown service: ")
-    assert [ping.outcome for ping in pings] == [("", "", [])] * 2
-    assert listing.outcome == RECORDINGS["ListDirectories-initial"].calls[0].outcome
 
 
 def test_get_image_waits_as_long_as_it_was_told(server) -> None:
