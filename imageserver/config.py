@@ -11,6 +11,8 @@ from imageserver.errors import CertificateError, ConfigError
 from imageserver.flags import (
     BOOL,
     DURATION,
+    HOUR,
+    INT,
     LIST,
     MINUTE,
     SECOND,
@@ -21,6 +23,7 @@ from imageserver.flags import (
     FlagSet,
     UsageError,
 )
+from imageserver.objects.collection import CleanupLimits
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
@@ -32,6 +35,49 @@ FLAGS = FlagSet(
     [
         Flag("imageDir", STRING, "/var/lib/imageserver", "where images are", _DATA),
         Flag("objectDir", STRING, "/var/lib/objectserver", "where objects are", _DATA),
+        Flag(
+            "uploadLease",
+            DURATION,
+            HOUR,
+            "how long uploads are kept for an image, from when their connection ends",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStartPercent",
+            INT,
+            95,
+            "how full the file system is when unreferenced objects are removed",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStopPercent",
+            INT,
+            90,
+            "how full it is to be then",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStartSize",
+            SIZE,
+            0,
+            "size of the unreferenced objects when some are removed, if it is more than"
+            " objectServerCleanupStopSize",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStopSize",
+            SIZE,
+            0,
+            "their size after that",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupDryRun",
+            BOOL,
+            False,
+            "only log what would be removed",
+            _DATA,
+        ),
         Flag("portNum", UINT, 6971, "port for calls and pages", _TLS),
         Flag("listenAddress", STRING, "", "address to listen on; empty: all", _TLS),
         Flag(
@@ -238,6 +284,12 @@ class Settings:
 
     image_dir: str
     object_dir: str
+    upload_lease: int
+    object_server_cleanup_start_percent: int
+    object_server_cleanup_stop_percent: int
+    object_server_cleanup_start_size: int
+    object_server_cleanup_stop_size: int
+    object_server_cleanup_dry_run: bool
     port_num: int
     listen_address: str
     ca_file: str
@@ -282,6 +334,16 @@ class Settings:
         """
         return self.permit_insecure_mode and not (
             self.ca_file and exists(Path(self.ca_file))
+        )
+
+    @property
+    def cleanup_limits(self) -> CleanupLimits:
+        """When unreferenced objects are removed."""
+        return CleanupLimits(
+            self.object_server_cleanup_start_percent,
+            self.object_server_cleanup_stop_percent,
+            self.object_server_cleanup_start_size,
+            self.object_server_cleanup_stop_size,
         )
 
     @property
@@ -352,7 +414,8 @@ def parse(argv: Sequence[str]) -> Settings:
     if not 0 <= settings.port_num < 1 << 16:
         raise UsageError(f'invalid value "{settings.port_num}" for flag -portNum')
     for flag in FLAGS.flags:
-        if flag.kind in (DURATION, SIZE) and parsed.values[flag.name] <= 0:
+        is_limit = flag.kind in (DURATION, SIZE) and flag.default
+        if is_limit and parsed.values[flag.name] <= 0:
             raise UsageError(f"-{flag.name} has to be more than 0")
     return settings
 

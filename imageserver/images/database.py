@@ -19,7 +19,7 @@ from imageserver.errors import (
     RequestError,
     StoreError,
 )
-from imageserver.images.admission import admit, dismiss
+from imageserver.images.admission import Admitted, admit, dismiss, measure
 from imageserver.images.canonical import make_image_file
 from imageserver.images.directories import place_directory
 from imageserver.images.files import ImageFiles
@@ -38,6 +38,7 @@ from imageserver.model.names import (
     directory_of,
 )
 from imageserver.objects.store import ObjectStore
+from imageserver.quarantine import Quarantine
 from imageserver.srpc.access import Caller
 
 
@@ -50,7 +51,7 @@ class ImageDatabase:
         disk: how files are changed.
         now_ns: the time.
         files: the image files.
-        quarantined: how many damaged files were put aside.
+        quarantine: where damaged files are put.
     """
 
     _log = Logger()
@@ -67,8 +68,8 @@ class ImageDatabase:
         self.index = index
         self.disk = disk
         self.now_ns = now_ns
-        self.quarantined = 0
-        self.files = ImageFiles(directory, index, disk)
+        self.quarantine = Quarantine(directory, disk)
+        self.files = ImageFiles(directory, index, disk, now_ns)
         self._objects = objects
         self._busy: set[str] = set()
         self._lock = threading.Lock()
@@ -97,7 +98,13 @@ class ImageDatabase:
             raise ImageExists("image already exists")
         if image is None:
             raise InvalidImage("nil image")
-        admitted = admit(image, self._objects)
+        admitted = measure(image)
+        with self._objects.leases.holding(admitted.references):
+            admit(admitted, self._objects)
+            self._keep(name, admitted, caller)
+
+    def _keep(self, name: str, admitted: Admitted, caller: Caller) -> None:
+        image = admitted.image
         if not image.expires_at.is_zero:
             if image.expires_at.to_nanoseconds() <= self.now_ns():
                 self._log.warn("ignoring already expired image: {name}", name=name)

@@ -8,7 +8,7 @@ know, at worst, and the next start takes these over.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +32,17 @@ class ImageFiles:
 
     _log = Logger()
 
-    def __init__(self, directory: Path, index: ImageIndex, disk: Disk) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        index: ImageIndex,
+        disk: Disk,
+        now_ns: Callable[[], int],
+    ) -> None:
         self._directory = directory
         self._index = index
         self._disk = disk
+        self._now_ns = now_ns
 
     def path(self, name: str) -> Path:
         """Where the file of an image is."""
@@ -108,7 +115,7 @@ class ImageFiles:
         """
         path = self.path(record.name)
         references = self._references(record)
-        self._index.remove_image(record.name, references)
+        self._index.remove_image(record.name, references, self._now_ns())
         try:
             if keep_name:
                 self._empty(path)

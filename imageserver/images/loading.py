@@ -8,7 +8,6 @@ the index turns out to be damaged.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from pathlib import Path
@@ -23,9 +22,6 @@ from imageserver.images.metadata import FILE_NAME, read_metadata
 from imageserver.images.records import is_file_of
 from imageserver.model.names import ROOT, check_image_name
 
-QUARANTINE = ".quarantine"
-_NAME_BYTES = 255
-
 
 @attrs.define
 class Progress:
@@ -35,11 +31,13 @@ class Progress:
         total: image files to read.
         done: those that were read.
         finished: whether everything is loaded.
+        left_out: images, and directories that may hold some, which could not be loaded.
     """
 
     total: int = 0
     done: int = 0
     finished: bool = False
+    left_out: set[str] = attrs.field(factory=set)
 
 
 class Loading:
@@ -55,6 +53,21 @@ class Loading:
     def stop(self) -> None:
         """Load no further images; may be called from another thread."""
         self._stopping = True
+
+    def obstacle(self) -> str:
+        """Why nobody can tell which objects images use; empty: we can.
+
+        It goes away when somebody has looked after the files.
+        """
+        if not self.progress.finished:
+            return "the images are being loaded"
+        database = self._database
+        if any(os.path.lexists(database.path(n)) for n in self.progress.left_out):
+            return "there are images that could not be loaded"
+        names = database.quarantine.names()
+        if any(name.rpartition("%")[2] != FILE_NAME for name in names):
+            return "there are damaged images in quarantine"
+        return ""
 
     def run(self) -> None:
         """Load everything. Damaged files are put aside; the rest is there.
@@ -75,7 +88,6 @@ class Loading:
                 f"cannot use image directory {error.filename or database.directory}:"
                 f" {error.strerror}"
             ) from error
-        database.quarantined = self._count_quarantined()
         try:
             self._load(directories, files)
         except StoreError:
@@ -119,6 +131,7 @@ class Loading:
                 if name == ROOT:
                     raise
                 self._log_failure("read directory", error)
+                self.progress.left_out.add(name)
                 continue
             directories.append(name)
             for entry, status in entries:
@@ -164,6 +177,7 @@ class Loading:
             check_image_name(name)
         except InvalidName as error:
             self._log.warn("left out of the images: {error}", error=error)
+            self.progress.left_out.add(name)
             return False
         return True
 
@@ -191,38 +205,25 @@ class Loading:
         try:
             self._database.files.take_over(name)
         except CorruptImage as error:
-            self._put_aside(self._database.path(name), str(error))
+            if not self._put_aside(self._database.path(name), str(error)):
+                self.progress.left_out.add(name)
         except OSError as error:
+            self.progress.left_out.add(name)
             self._log.error(
                 "cannot load image {name}: {error}", name=name, error=error.strerror
             )
 
-    def _put_aside(self, path: Path, reason: str) -> None:
-        database = self._database
-        aside = database.directory / QUARANTINE
-        name = _flat_name(path.relative_to(database.directory))
+    def _put_aside(self, path: Path, reason: str) -> bool:
         try:
-            database.disk.make_directory(aside, 0o700)
-            database.disk.rename(path, aside / name)
-            database.disk.sync_all((aside, path.parent))
+            self._database.quarantine.put(path, reason)
         except OSError as error:
             self._log.error(
                 "cannot put aside: {reason}: {error}",
                 reason=reason,
                 error=error.strerror,
             )
-        else:
-            database.quarantined += 1
-            self._log.error("put aside as {name}: {reason}", name=name, reason=reason)
-
-    def _count_quarantined(self) -> int:
-        try:
-            return len(os.listdir(self._database.directory / QUARANTINE))
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            self._log_failure("use", error)
-            return 0
+            return False
+        return True
 
 
 def _is_temporary(file_name: str) -> bool:
@@ -230,11 +231,3 @@ def _is_temporary(file_name: str) -> bool:
     if file_name.startswith("."):
         return file_name == f"{FILE_NAME}~"
     return file_name.endswith("~")
-
-
-def _flat_name(path: Path) -> str:
-    """One component to keep a file under, whatever the length of its path."""
-    name = str(path).replace("/", "%")
-    if len(os.fsencode(name)) > _NAME_BYTES:
-        return hashlib.sha256(os.fsencode(name)).hexdigest()
-    return name

@@ -18,14 +18,15 @@ from twisted.logger import Logger
 
 from imageserver.errors import ConfigError, StoreError
 
-_SCHEMA_VERSION = "2"  # also of canonical image files, whose offsets are kept
+_SCHEMA_VERSION = "3"  # also of canonical image files, whose offsets are kept
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE objects (
     hash BLOB PRIMARY KEY,
     size INTEGER,  -- NULL: an image refers to it, but it is not there
     reference_count INTEGER NOT NULL DEFAULT 0,
-    last_used_ns INTEGER NOT NULL DEFAULT 0
+    last_used_ns INTEGER NOT NULL DEFAULT 0,
+    leased_until_ns INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE images (
     name TEXT PRIMARY KEY,
@@ -40,12 +41,15 @@ CREATE TABLE directories (
     name TEXT PRIMARY KEY,
     owner_group TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 # One query for each table: it fails if the table, a column or the first page is gone.
 _PROBES = (
-    "SELECT hash, size, reference_count, last_used_ns FROM objects LIMIT 1",
+    "SELECT hash, size, reference_count, last_used_ns, leased_until_ns"
+    " FROM objects LIMIT 1",
     "SELECT name, directory, created_on_ns, expires_at_ns, details FROM images LIMIT 1",
     "SELECT name, owner_group FROM directories LIMIT 1",
+    "SELECT key, value FROM notes LIMIT 1",
 )
 _DAMAGES = frozenset(
     {

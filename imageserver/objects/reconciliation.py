@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from imageserver.objects.store import ObjectStore
 
 _HEX = frozenset("0123456789abcdef")
 _REST_DIGITS = 124
+_FOREIGN_LOGGED = 100
 
 
 @attrs.define
@@ -67,7 +68,7 @@ class Reconciliation:
         first = bytes([number])
         try:
             if number == 0:
-                self.findings.foreign += self._count_foreign()
+                self._look_for_foreign()
             self._compare(first)
         except OSError as error:
             self.findings.unread += 1
@@ -100,48 +101,54 @@ class Reconciliation:
         if new:
             self._store.record_found(new)
             self.findings.found += len(new)
-        self._forget(known.keys() - there)
-
-    def _forget(self, vanished: Iterable[bytes]) -> None:
-        with self._store.placing:
-            gone = [h for h in vanished if not os.path.lexists(self._store.path(h))]
-            if gone:
-                self._store.index.forget_objects(gone)
-        self.findings.gone += len(gone)
+        self.findings.gone += self._store.forget_vanished(known.keys() - there)
 
     def _scan(self, directory: Path) -> Iterator[tuple[bytes, os.stat_result]]:
         if directory.is_symlink():
             return
         for middle in _entries(directory):
             if not middle.is_dir(follow_symlinks=False) or not _is_hex(middle.name, 2):
-                self.findings.foreign += 1
+                self._report_foreign(middle)
                 continue
             for entry in _entries(Path(middle.path)):
                 with suppress(FileNotFoundError):  # it went away meanwhile
                     status = entry.stat(follow_symlinks=False)
                     if not stat.S_ISREG(status.st_mode):
-                        self.findings.foreign += 1
+                        self._report_foreign(entry)
                     elif entry.name.endswith("~"):  # another program's unfinished write
-                        self._store.disk.remove(Path(entry.path))
+                        if not self._is_recent(status):
+                            self._store.disk.discard(Path(entry.path))
                     elif not _is_hex(entry.name, _REST_DIGITS):
-                        self.findings.foreign += 1
+                        self._report_foreign(entry)
                     else:
                         name = directory.name + middle.name + entry.name
                         yield bytes.fromhex(name), status
 
-    def _count_foreign(self) -> int:
-        """How many files and directories beside those of the objects there are."""
-        return sum(
-            not entry.name.startswith(".")
-            and not (_is_hex(entry.name, 2) and entry.is_dir(follow_symlinks=False))
-            for entry in _entries(self._store.directory)
-        )
+    def _look_for_foreign(self) -> None:
+        """Report files and directories beside those of the objects."""
+        for entry in _entries(self._store.directory):
+            is_ours = _is_hex(entry.name, 2) and entry.is_dir(follow_symlinks=False)
+            if not entry.name.startswith(".") and not is_ours:
+                self._report_foreign(entry)
+
+    def _report_foreign(self, entry: os.DirEntry[str]) -> None:
+        self.findings.foreign += 1
+        if self.findings.foreign <= _FOREIGN_LOGGED:
+            self._log.warn("no object, left alone: {path}", path=entry.path)
 
     def _is_recent(self, status: os.stat_result) -> bool:
         return status.st_ctime >= self._started_s
 
     def _put_aside(self, hash_: bytes, seen: os.stat_result, reason: str) -> None:
-        self.findings.damaged += self._store.put_aside(hash_, seen, reason)
+        try:
+            self.findings.damaged += self._store.put_aside(hash_, seen, reason)
+        except OSError as error:
+            self._log.error(
+                "cannot put aside object {name}: {reason}: {error}",
+                name=hash_.hex(),
+                reason=reason,
+                error=error.strerror,
+            )
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

@@ -146,7 +146,8 @@ class StatusSource:
             object_bytes=totals.bytes_,
             referenced_objects=totals.referenced_objects,
             referenced_bytes=totals.referenced_bytes,
-            quarantined=self._objects.quarantined + self._database.quarantined,
+            quarantined=len(self._objects.quarantine.names())
+            + len(self._database.quarantine.names()),
             capacity_bytes=self._objects.capacity_bytes(),
             free_bytes=self._objects.free_bytes(),
             connections=accounting.connections,

@@ -27,10 +27,13 @@ from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.image_messages import AddImageRequest
+from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.intake import Intake
+from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
+from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import ANONYMOUS, Caller, Policy
 from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.front_door import FrontDoorFactory
@@ -49,7 +52,6 @@ NOT_YET = {
     "ImageServer.ChangeImageExpiration",
     "ImageServer.ChownDirectory",
     "ImageServer.DeleteDirectory",
-    "ImageServer.DeleteUnreferencedObjects",
     "ImageServer.GetFilteredImageUpdates",
     "ImageServer.GetImageArchive",
     "ImageServer.GetImageComputedFiles",
@@ -60,7 +62,6 @@ NOT_YET = {
     "ImageServer.GetObjectStatisticsForImages",
     "ImageServer.GetReplicationMaster",
     "ImageServer.ImportTree",
-    "ImageServer.ListUnreferencedObjects",
     "ImageServer.RestoreImageFromArchive",
     "Logger.Debug",
     "Logger.GetStackTrace",
@@ -131,9 +132,14 @@ class Server:
         loading.run()
         object_service = ObjectService(self._objects, worker)
         image_service = ImageService(self._database, worker, self.clock)
+        collection = Collection(self._objects, self._index, CleanupLimits(), lambda: "")
+        unreferenced_service = UnreferencedObjectService(
+            collection, self._index, self._now_ns, worker, worker
+        )
         methods = MethodTable(
             [
                 *image_service.methods(open_reads=open_reads),
+                *unreferenced_service.methods(open_reads=open_reads),
                 *object_service.methods(
                     public_add=public_add,
                     public_check=False,
@@ -188,6 +194,10 @@ class Server:
             intake.write(bytes.fromhex(entry["hex"]))
         assert not any(outcome.error for outcome in intake.commit())
 
+    def end_leases(self) -> None:
+        """Let time pass until uploads are not kept any more without an image."""
+        self.clock.advance(LEASE_NS / _NANOSECONDS)
+
     def remove_directory(self, name: str) -> None:
         """Remove an empty directory of images."""
         self._database.path(name).rmdir()
@@ -217,14 +227,16 @@ def build_state(server: Server, *parts: str) -> None:
 
     Args:
         server: the server.
-        parts: ``directories``, ``objects``, or the names of images; those that begin
-            with ``exp`` expire.
+        parts: ``directories``, ``objects``, ``later`` for when these are not kept any
+            more, or the names of images; those that begin with ``exp`` expire.
     """
     for part in parts:
         if part == "directories":
             server.make_directories("dir/a")
         elif part == "objects":
             server.add_objects()
+        elif part == "later":
+            server.end_leases()
         else:
             server.add_image(part, 3600 if "/exp" in part else 0)
 

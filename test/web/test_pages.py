@@ -105,7 +105,9 @@ def test_calm(server: Server) -> None:
 def test_attention(server: Server) -> None:
     """Insecure mode, damaged files, crashes and loading are named, worst first."""
     server.calls.policy = Policy(insecure=True)
-    server.objects.quarantined = 3
+    (server.objects.directory / ".quarantine").mkdir()
+    for name in "abc":
+        (server.objects.directory / ".quarantine" / name).touch()
     server.calls.accounting.methods["S.Open"].crashed = 2
     server.progress.finished = False
     server.progress.total = 7
