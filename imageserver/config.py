@@ -30,6 +30,9 @@ from imageserver.srpc.deadlines import Deadlines, Lengths
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS = "Limits for peers"
+_MAY_BE_ZERO = frozenset(
+    {"scrubRate", "objectServerCleanupStartSize", "objectServerCleanupStopSize"}
+)
 
 FLAGS = FlagSet(
     [
@@ -76,6 +79,21 @@ FLAGS = FlagSet(
             BOOL,
             False,
             "only log what would be removed",
+            _DATA,
+        ),
+        Flag(
+            "scrubRate",
+            SIZE,
+            10 << 20,
+            "bytes per second of objects that are read again, to find damaged ones; 0:"
+            " none",
+            _DATA,
+        ),
+        Flag(
+            "scrubInterval",
+            DURATION,
+            7 * 24 * HOUR,
+            "how often all objects are read again, at that rate",
             _DATA,
         ),
         Flag("portNum", UINT, 6971, "port for calls and pages", _TLS),
@@ -290,6 +308,8 @@ class Settings:
     object_server_cleanup_start_size: int
     object_server_cleanup_stop_size: int
     object_server_cleanup_dry_run: bool
+    scrub_rate: int
+    scrub_interval: int
     port_num: int
     listen_address: str
     ca_file: str
@@ -414,7 +434,7 @@ def parse(argv: Sequence[str]) -> Settings:
     if not 0 <= settings.port_num < 1 << 16:
         raise UsageError(f'invalid value "{settings.port_num}" for flag -portNum')
     for flag in FLAGS.flags:
-        is_limit = flag.kind in (DURATION, SIZE) and flag.default
+        is_limit = flag.kind in (DURATION, SIZE) and flag.name not in _MAY_BE_ZERO
         if is_limit and parsed.values[flag.name] <= 0:
             raise UsageError(f"-{flag.name} has to be more than 0")
     return settings

@@ -25,8 +25,10 @@ from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
+from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.collection import Collection
+from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
@@ -38,6 +40,7 @@ from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.upkeep import Upkeep
+from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
 from imageserver.worker import PoolWorker
@@ -131,11 +134,18 @@ class ImageServer(MultiService):
             self._obstacle,
             dry_run=self._settings.object_server_cleanup_dry_run,
         )
+        self._scrub = Scrub(
+            self._objects, self._index, time.time_ns, self._settings.scrub_interval
+        )
+        self._missing = MissingObjects(self._database, self._index)
         self._upkeep = Upkeep(
             self._reactor,
             self._objects,
             self._database,
             self._collection,
+            self._scrub,
+            self._settings.scrub_rate,
+            self._missing,
             self._metadata,
             self._background,
         )
@@ -211,6 +221,15 @@ class ImageServer(MultiService):
             self._pages,
             time.time,
             self.credentials,
+            ObjectHealthSource(
+                self._objects,
+                self._database,
+                self._scrub if self._settings.scrub_rate else None,
+                self._missing,
+                self._collection,
+                self._loading.obstacle,
+                lambda: self._upkeep.foreign_files,
+            ),
         )
         site = make_site(Pages(status, self._pages))
         self.port = self._listen(FrontDoorFactory(self._server, site))

@@ -137,6 +137,11 @@ class FaultyDisk(Disk):
             raise self.faults.error
         super().write(descriptor, data)
 
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """See :class:`~imageserver.disk.Disk`."""
+        self.faults.check("read", "")
+        return super().read(descriptor, size, offset)
+
     def flush(self, descriptor: int) -> None:
         """See :class:`~imageserver.disk.Disk`."""
         self.faults.check("flush", "")

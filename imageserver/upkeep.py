@@ -7,7 +7,7 @@ goes wrong is logged, and tried again the next time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
@@ -16,14 +16,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from imageserver.errors import StoreError
 from imageserver.images.database import ImageDatabase
+from imageserver.images.missing import MissingObjects
 from imageserver.objects.collection import Collection
 from imageserver.objects.reconciliation import Findings, Reconciliation
+from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
 from imageserver.worker import Worker
 
 _EXPIRY_INTERVAL_S = 1.0
 _CLEANUP_INTERVAL_S = 1.0
+_MISSING_INTERVAL_S = 60.0
+_SCRUB_INTERVAL_S = 10.0
+_SCRUBBED_AT_ONCE = 8 << 20
 _NANOSECONDS = 1_000_000_000
 
 
@@ -43,6 +49,9 @@ class Upkeep:
         store: ObjectStore,
         database: ImageDatabase,
         collection: Collection,
+        scrub: Scrub,
+        scrub_rate: int,
+        missing: MissingObjects,
         metadata: Worker,
         background: Worker,
     ) -> None:
@@ -53,6 +62,9 @@ class Upkeep:
             store: the objects.
             database: the images.
             collection: collects objects.
+            scrub: reads objects again.
+            scrub_rate: how much, in bytes per second; 0: nothing.
+            missing: knows what is missing.
             metadata: does what must not wait.
             background: does the rest, one piece at a time.
         """
@@ -61,11 +73,19 @@ class Upkeep:
         self._store = store
         self._database = database
         self._collection = collection
+        self._scrub = scrub
+        self._scrub_rate = scrub_rate
+        self._missing = missing
         self._metadata = metadata
         self._background = background
         self._stopping = False
         self._rests: set[Deferred[None]] = set()
         self._tasks: list[Deferred[None]] = []
+
+    @property
+    def foreign_files(self) -> int:
+        """Files among the objects that are none, at the last look."""
+        return self.findings.foreign if self.findings is not None else 0
 
     def start(self) -> None:
         """Begin."""
@@ -76,12 +96,22 @@ class Upkeep:
             self._repeat(leases.renew, self._metadata, interval_s),
             self._look_after_objects(),
         ):
-            self._tasks.append(Deferred.fromCoroutine(task))
+            self._begin(task)
+
+    def _begin(self, task: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(Deferred.fromCoroutine(self._run(task)))
+
+    async def _run(self, task: Coroutine[Any, Any, None]) -> None:
+        try:
+            await task
+        except Exception:  # the others go on
+            self._log.failure("a task in the background has ended")
 
     async def stop(self) -> None:
         """End what goes on, and wait for it."""
         self._stopping = True
         self._collection.stop()
+        self._missing.stop()
         for rest in list(self._rests):
             rest.cancel()
         while self._tasks:
@@ -89,9 +119,14 @@ class Upkeep:
 
     async def _look_after_objects(self) -> None:
         await self._reconcile()
-        await self._repeat(
-            self._collection.clean_up, self._background, _CLEANUP_INTERVAL_S
-        )
+        for task in (
+            self._repeat(self._missing.refresh, self._background, _MISSING_INTERVAL_S),
+            self._repeat(
+                self._collection.clean_up, self._background, _CLEANUP_INTERVAL_S
+            ),
+            self._read_objects(),
+        ):
+            self._begin(task)
 
     async def _reconcile(self) -> None:
         """Look at all objects, for no more than half of the time."""
@@ -108,6 +143,35 @@ class Upkeep:
             " {foreign} other files; {unread} of 256 pieces could not be read",
             **attrs.asdict(reconciliation.findings),
         )
+
+    async def _read_objects(self) -> None:
+        """Read all objects again and again, slowly."""
+        if self._scrub_rate == 0:
+            return
+        await self._background.run(self._scrub.resume)
+        try:
+            while not self._stopping:
+                await self._scrub_some()
+        finally:
+            await self._background.run(self._scrub.close)
+
+    async def _scrub_some(self) -> None:
+        """Read some objects, and rest for as long as the rate wants."""
+        if not self._scrub.due:
+            await self._rest(_SCRUB_INTERVAL_S)
+            return
+        if self._scrub.current is None and self._scrub.last is not None:
+            await self._reconcile()  # other programs may have come by
+        began_s = self._clock.seconds()
+        budget = min(self._scrub_rate, _SCRUBBED_AT_ONCE)
+        try:
+            spent = await self._background.run(self._scrub.run_piece, budget)
+        except StoreError as error:
+            self._log.error("cannot read objects again: {error}", error=error)
+            await self._rest(_SCRUB_INTERVAL_S)
+            return
+        elapsed_s = self._clock.seconds() - began_s
+        await self._rest(max(0, spent / self._scrub_rate - elapsed_s))
 
     async def _repeat(
         self, work: Callable[[], Any], worker: Worker, interval_s: float

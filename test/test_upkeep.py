@@ -13,15 +13,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from imageserver.disk import Disk
 from imageserver.errors import StoreError
 from imageserver.images.database import ImageDatabase
+from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
 from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.leases import LEASE_NS
+from imageserver.objects.reconciliation import Reconciliation
+from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
 from imageserver.testing import InlineWorker
 from imageserver.upkeep import Upkeep
 
 PIECES = 256
+OBJECT_BYTES = 64 << 10
+WEEK_NS = 7 * 86_400 * 10**9
 
 
 class GatedWorker(InlineWorker):
@@ -61,6 +66,9 @@ class UpkeepCase(SynchronousTestCase):
         self.database = ImageDatabase(
             root / "images", self.index, self.store, Disk(), lambda: self.now_ns
         )
+        self.scrub = Scrub(self.store, self.index, lambda: self.now_ns, WEEK_NS)
+        self.scrub_rate = 0
+        self.missing = MissingObjects(self.database, self.index)
         self.clock = Clock()
         self.background: Any = InlineWorker()
 
@@ -73,6 +81,9 @@ class UpkeepCase(SynchronousTestCase):
             self.store,
             self.database,
             collection,
+            self.scrub,
+            self.scrub_rate,
+            self.missing,
             InlineWorker(),
             self.background,
         )
@@ -160,4 +171,83 @@ class UpkeepCase(SynchronousTestCase):
         self.advance(2, 1)
         self.assertEqual(len(calls), 3)
         self.assertEqual(len(self.flushLoggedErrors(StoreError)), 3)
+        self.successResultOf(self.stop())
+
+    def test_scrub(self) -> None:
+        """Objects are read again at the given rate, pass by pass."""
+        self.scrub_rate = 2 * OBJECT_BYTES
+        for number in range(6):
+            content = b"object %d" % number
+            self.put(content)
+            self.index.add_objects(
+                {hash_of(content): len(content)}, 0, self.now_ns + 2 * WEEK_NS
+            )
+        self.start()
+        self.advance(PIECES, 0)
+        self.assertEqual(self.scrub.current.objects, 2)
+        self.clock.advance(0.9)
+        self.assertEqual(self.scrub.current.objects, 2)
+        self.advance(2, 0.1)
+        self.assertEqual(self.scrub.current.objects, 4)
+        self.advance(2, 1)
+        self.assertIsNone(self.scrub.current)
+        self.assertEqual(self.scrub.last.objects, 6)
+        self.put(b"of another program")
+        self.now_ns += WEEK_NS
+        self.advance(1, 10)
+        self.advance(2 * PIECES, 0)
+        self.assertEqual(self.scrub.current.objects, 2)
+        self.assertEqual(self.upkeep.findings.found, 1)
+        self.successResultOf(self.stop())
+        resumed = Scrub(self.store, self.index, lambda: self.now_ns, WEEK_NS)
+        resumed.resume()
+        self.assertEqual(resumed.current, self.scrub.current)
+
+    def test_no_scrub(self) -> None:
+        """With a rate of 0 nothing is read again, and nothing is noted."""
+        self.put(b"object")
+        self.start()
+        self.advance(PIECES, 0)
+        self.advance(5, 10)
+        self.assertEqual((self.scrub.current, self.scrub.last), (None, None))
+        self.successResultOf(self.stop())
+        self.assertEqual(self.index.note("scrub"), "")
+
+    def test_scrub_fails(self) -> None:
+        """If the index fails, the scrub waits, and goes on."""
+        self.scrub_rate = 1
+        failing = iter([True])
+        objects_after = self.index.objects_after
+
+        def fail(*args: Any) -> Any:
+            if next(failing, False):
+                raise StoreError("index: disk I/O error")
+            return objects_after(*args)
+
+        self.patch(self.index, "objects_after", fail)
+        self.start()
+        self.advance(PIECES, 0)
+        self.assertIsNone(self.scrub.last)
+        self.advance(1, 10)
+        self.assertEqual(self.scrub.last.objects, 0)
+        self.successResultOf(self.stop())
+
+    def test_missing(self) -> None:
+        """Missing objects are looked for each minute."""
+        restored: list[list[bytes]] = []
+        self.missing.restore = lambda hashes: restored.append(list(hashes))
+        self.patch(self.index, "missing_objects", lambda _: [hash_of(b"a")])
+        self.start()
+        self.advance(PIECES, 0)
+        self.assertEqual(len(restored), 1)
+        self.advance(2, 60)
+        self.assertEqual(restored, [[hash_of(b"a")]] * 3)
+        self.successResultOf(self.stop())
+
+    def test_a_task_ends(self) -> None:
+        """If something unexpected ends one task, the others go on, and all can stop."""
+        self.patch(Reconciliation, "run_piece", lambda *_: 1 / 0)
+        self.start()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 2)
         self.successResultOf(self.stop())

@@ -17,7 +17,7 @@ from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.store import ObjectStore
 from imageserver.testing import FaultyDisk, faulty
 
-INDEX_CHANGES = {"add_objects", "forget_objects", "forget_collectable"}
+INDEX_CHANGES = {"add_objects", "forget_objects", "forget_collectable", "set_note"}
 NOW_NS = 1_700_000_000_000_000_000
 
 

@@ -15,10 +15,12 @@ from imageserver.objects import collection as collection_module
 from imageserver.objects.intake import Outcome
 from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.reconciliation import Reconciliation
+from imageserver.objects.scrub import Scrub
 from imageserver.testing import Crash, Faults, FaultyDisk
 
 FEW = [b"object %d" % n for n in range(3)]
 MANY = [b"object number %d" % n for n in range(20)]
+NOW_NS = 10**18
 SYNCS = ("sync", "sync_file_system")
 
 
@@ -313,3 +315,58 @@ def test_index_fault_in_a_collection(open_store) -> None:
         failing.collection().delete(100, 0)
     assert set(opened.files().values()) == set(contents)
     assert len(opened.index.objects_after(b"", 9)) == 3
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_crash_in_a_scrub(open_store, power) -> None:
+    """Whenever a scrub dies, damaged objects are put aside by the next, good ones stay.
+
+    A damaged object is in quarantine or in its place, never lost, and never known
+    without being there.
+    """
+    good, bad = b"good", b"bad object"
+    for number in count():
+        opened = open_store()
+        opened.upload(good, bad)
+        path = opened.store.path(hash_of(bad))
+        path.write_bytes(b"BAD object")
+        aside = opened.store.directory / ".quarantine" / hash_of(bad).hex()
+        opened.index.close()
+        faults = Faults(number)
+        dying = open_store(faults)
+        scrub = Scrub(dying.store, dying.store.index, lambda: NOW_NS, 1)
+        finished = False
+        try:
+            scrub.run_piece(1 << 30)
+            scrub.close()
+            finished = True
+        except Crash:
+            pass
+        if power:
+            dying.store.disk.lose_power()
+        dying.store.disk.close()
+        dying.index.close()
+        again = open_store()
+        assert path.exists() != aside.exists()
+        for piece in range(Reconciliation.PIECES):
+            Reconciliation(again.store, time.time() + 1000).run_piece(piece)
+        known = again.index.objects_after(b"", 9)
+        assert known.keys() == {
+            hash_of(good),
+            *([hash_of(bad)] if path.exists() else []),
+        }
+        scrub = Scrub(again.store, again.index, lambda: NOW_NS, 0)
+        scrub.resume()
+        while scrub.current is not None or not aside.exists():
+            scrub.run_piece(1 << 30)
+        assert again.index.objects_after(b"", 9).keys() == {hash_of(good)}
+        assert aside.read_bytes() == b"BAD object"
+        assert again.upload(bad)[0].added
+        for content in (good, bad):
+            again.store.path(hash_of(content)).unlink()
+        aside.unlink()
+        again.index.forget_objects([hash_of(good), hash_of(bad)])
+        again.index.close()
+        if finished:
+            break
+    assert number > 5
