@@ -26,7 +26,7 @@ from imageserver.errors import ConfigError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.images.missing import MissingObjects
-from imageserver.index.sqlite import SqliteIndex
+from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
@@ -51,7 +51,6 @@ _CPU_THREADS = 1
 _PAGES_THREADS = 1
 _BACKGROUND_THREADS = 1
 _BACKLOG = 1024
-_INDEX_FILE = ".index.sqlite3"
 
 
 class ImageServer(MultiService):
@@ -119,7 +118,7 @@ class ImageServer(MultiService):
             Path(self._settings.object_dir),
         )
         disk = Disk()
-        self._index = SqliteIndex(images / _INDEX_FILE, objects, images)
+        self._index = SqliteIndex(images / INDEX_FILE, objects, images)
         self._objects = ObjectStore(
             objects, self._index, disk, time.time_ns, self._settings.upload_lease
         )

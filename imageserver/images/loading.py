@@ -9,18 +9,17 @@ the index turns out to be damaged.
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import attrs
 from twisted.logger import Logger
 
-from imageserver.errors import ConfigError, CorruptImage, InvalidName, StoreError
+from imageserver.errors import ConfigError, CorruptImage, StoreError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
 from imageserver.images.records import is_file_of
-from imageserver.model.names import ROOT, check_image_name
+from imageserver.images.walk import FileKind, walk_images
 
 
 @attrs.define
@@ -123,40 +122,21 @@ class Loading:
         """Names of all directories that can be read, and the image files."""
         directories = []
         files = {}
-        found = [ROOT]
-        for name in found:  # grows while it is walked
-            try:
-                entries = self._entries(name)
-            except OSError as error:
-                if name == ROOT:
-                    raise
-                self._log_failure("read directory", error)
-                self.progress.left_out.add(name)
-                continue
-            directories.append(name)
-            for entry, status in entries:
-                full_name = entry.name if name == ROOT else f"{name}/{entry.name}"
-                if stat.S_ISREG(status.st_mode) and _is_temporary(entry.name):
-                    self._remove(Path(entry.path))
-                elif not self._is_ours(entry.name, full_name, status):
-                    continue
-                elif stat.S_ISDIR(status.st_mode):
-                    found.append(full_name)
-                else:
-                    files[full_name] = status
+        for found in walk_images(self._database.directory):
+            if found.kind is FileKind.DIRECTORY:
+                directories.append(found.name)
+            elif found.kind is FileKind.IMAGE:
+                files[found.name] = found.status
+            elif found.kind is FileKind.TEMPORARY:
+                self._remove(self._database.path(found.name))
+            else:
+                self._log.warn(
+                    "left out of the images: {name!r}: {reason}",
+                    name=found.name,
+                    reason=found.reason,
+                )
+                self.progress.left_out.add(found.name)
         return directories, files
-
-    def _entries(self, directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
-        with os.scandir(self._database.path(directory)) as entries:
-            return [(entry, entry.stat(follow_symlinks=False)) for entry in entries]
-
-    def _is_ours(self, name: str, full_name: str, status: os.stat_result) -> bool:
-        """Whether something is an image or a directory of images."""
-        if name.startswith("."):
-            return False
-        is_image = stat.S_ISREG(status.st_mode) and status.st_size > 0
-        # An empty file keeps the name of a deleted image.
-        return (is_image or stat.S_ISDIR(status.st_mode)) and self._is_valid(full_name)
 
     def _remove(self, path: Path) -> None:
         try:
@@ -171,15 +151,6 @@ class Loading:
             path=error.filename,
             error=error.strerror,
         )
-
-    def _is_valid(self, name: str) -> bool:
-        try:
-            check_image_name(name)
-        except InvalidName as error:
-            self._log.warn("left out of the images: {error}", error=error)
-            self.progress.left_out.add(name)
-            return False
-        return True
 
     def _load_directories(self, names: list[str]) -> None:
         index = self._database.index
@@ -224,10 +195,3 @@ class Loading:
             )
             return False
         return True
-
-
-def _is_temporary(file_name: str) -> bool:
-    """Whether a file was left by a write that did not come to its end."""
-    if file_name.startswith("."):
-        return file_name == f"{FILE_NAME}~"
-    return file_name.endswith("~")

@@ -16,6 +16,9 @@ from imageserver.index.rows import NAME, SIZE, typed
 from imageserver.index.sqlite_file import SqliteFile
 from imageserver.index.sqlite_upkeep import SqliteUpkeep
 
+INDEX_FILE = ".index.sqlite3"
+"""What it is called, in the directory of images."""
+
 _HASHES_PER_QUERY = 10_000
 _COLUMNS = ("name", "directory", "created_on_ns", "expires_at_ns")
 _TUPLES = ("owner_users", "owner_groups")
@@ -59,6 +62,22 @@ class SqliteIndex(SqliteUpkeep):
             ConfigError: that cannot be done.
         """
         self._file.open()
+
+    def inspect(self) -> str:
+        """Why the file is of no use; empty: it is good. Nothing is changed.
+
+        Raises:
+            ConfigError: nobody can tell.
+        """
+        return self._file.inspect()
+
+    def remove(self) -> None:
+        """Remove the file; :meth:`open` begins a new one.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        self._file.remove()
 
     def close(self) -> None:
         """Close the file; the index cannot be used any more."""
