@@ -11,6 +11,8 @@ from imageserver.errors import CertificateError, ConfigError
 from imageserver.flags import (
     BOOL,
     DURATION,
+    HOUR,
+    INT,
     LIST,
     MINUTE,
     SECOND,
@@ -26,6 +28,7 @@ from imageserver.images.expiration import (
     REGULAR_NS,
     ExpirationLimits,
 )
+from imageserver.objects.collection import CleanupLimits
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
@@ -35,6 +38,9 @@ _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS, _IMAGES = "Limits for peers", "Images"
 _UNIX_SOCKET = "@SRPC.PID"
 _AUDIT_FILE = ".audit.jsonl"
+_MAY_BE_ZERO = frozenset(
+    {"scrubRate", "objectServerCleanupStartSize", "objectServerCleanupStopSize"}
+)
 
 FLAGS = FlagSet(
     [
@@ -67,6 +73,64 @@ FLAGS = FlagSet(
             "",
             "makes the address of a page about an image: http://db/{{.Name}}",
             _IMAGES,
+        ),
+        Flag(
+            "uploadLease",
+            DURATION,
+            HOUR,
+            "how long uploads are kept for an image, from when their connection ends",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStartPercent",
+            INT,
+            95,
+            "how full the file system is when unreferenced objects are removed",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStopPercent",
+            INT,
+            90,
+            "how full it is to be then",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStartSize",
+            SIZE,
+            0,
+            "size of the unreferenced objects when some are removed, if it is more than"
+            " objectServerCleanupStopSize",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupStopSize",
+            SIZE,
+            0,
+            "their size after that",
+            _DATA,
+        ),
+        Flag(
+            "objectServerCleanupDryRun",
+            BOOL,
+            False,
+            "only log what would be removed",
+            _DATA,
+        ),
+        Flag(
+            "scrubRate",
+            SIZE,
+            10 << 20,
+            "bytes per second of objects that are read again, to find damaged ones; 0:"
+            " none",
+            _DATA,
+        ),
+        Flag(
+            "scrubInterval",
+            DURATION,
+            7 * 24 * HOUR,
+            "how often all objects are read again, at that rate",
+            _DATA,
         ),
         Flag("portNum", UINT, 6971, "port for calls and pages", _TLS),
         Flag("listenAddress", STRING, "", "address to listen on; empty: all", _TLS),
@@ -286,6 +350,14 @@ class Settings:
     maximum_expiration_duration: int
     maximum_expiration_duration_privileged: int
     information_database_template: str
+    upload_lease: int
+    object_server_cleanup_start_percent: int
+    object_server_cleanup_stop_percent: int
+    object_server_cleanup_start_size: int
+    object_server_cleanup_stop_size: int
+    object_server_cleanup_dry_run: bool
+    scrub_rate: int
+    scrub_interval: int
     port_num: int
     listen_address: str
     ca_file: str
@@ -331,6 +403,16 @@ class Settings:
         """
         return self.permit_insecure_mode and not (
             self.ca_file and exists(Path(self.ca_file))
+        )
+
+    @property
+    def cleanup_limits(self) -> CleanupLimits:
+        """When unreferenced objects are removed."""
+        return CleanupLimits(
+            self.object_server_cleanup_start_percent,
+            self.object_server_cleanup_stop_percent,
+            self.object_server_cleanup_start_size,
+            self.object_server_cleanup_stop_size,
         )
 
     @property
@@ -430,7 +512,8 @@ def parse(argv: Sequence[str]) -> Settings:
     if not 0 <= settings.port_num < 1 << 16:
         raise UsageError(f'invalid value "{settings.port_num}" for flag -portNum')
     for flag in FLAGS.flags:
-        if flag.kind in (DURATION, SIZE) and parsed.values[flag.name] <= 0:
+        is_limit = flag.kind in (DURATION, SIZE) and flag.name not in _MAY_BE_ZERO
+        if is_limit and parsed.values[flag.name] <= 0:
             raise UsageError(f"-{flag.name} has to be more than 0")
     return settings
 

@@ -64,6 +64,10 @@ class Disk:
         while view:
             view = view[os.write(descriptor, view) :]
 
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Read at most ``size`` bytes."""
+        return os.pread(descriptor, size, offset)
+
     def flush(self, descriptor: int) -> None:
         """Bring what was written to disk."""
         os.fsync(descriptor)

@@ -14,12 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from imageserver.audit import AuditLog
@@ -30,12 +28,15 @@ from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
 from imageserver.images.information import InformationTemplate
 from imageserver.images.loading import Loading
-from imageserver.index.sqlite import SqliteIndex
-from imageserver.objects.reconciliation import Reconciliation
+from imageserver.images.missing import MissingObjects
+from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
+from imageserver.objects.collection import Collection
+from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
+from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.credential_files import Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
@@ -45,6 +46,8 @@ from imageserver.srpc.methods import MethodTable
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
+from imageserver.upkeep import Upkeep
+from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
 from imageserver.worker import PoolWorker
@@ -53,9 +56,8 @@ _DISK_THREADS = 8
 _METADATA_THREADS = 4
 _CPU_THREADS = 1
 _PAGES_THREADS = 1
+_BACKGROUND_THREADS = 1
 _BACKLOG = 1024
-_EXPIRY_INTERVAL_S = 1.0
-_INDEX_FILE = ".index.sqlite3"
 
 
 class ImageServer(MultiService):
@@ -100,6 +102,7 @@ class ImageServer(MultiService):
         self._cpu = self._add_pool("cpu", _CPU_THREADS)
         # Anybody may ask for pages: they must not keep calls waiting.
         self._pages = self._add_pool("pages", _PAGES_THREADS)
+        self._background = self._add_pool("background", _BACKGROUND_THREADS)
         self._make_stores()
         self.credentials = CredentialWatch(
             reactor, self._metadata, settings.credential_files, self._use
@@ -112,9 +115,7 @@ class ImageServer(MultiService):
         self.metrics = MetricRegistry()
         self.metrics.add(self._server.accounting.metrics)
         self.metrics.add(self.credentials.metrics)
-        self._expiry = LoopingCall(self._expire)
-        self._expiry.clock = reactor
-        self._background: Deferred[None] | None = None
+        self._startup: Deferred[None] | None = None
         self._locks: list[int] = []
 
     def _add_pool(self, name: str, threads: int) -> PoolWorker:
@@ -128,8 +129,10 @@ class ImageServer(MultiService):
             Path(self._settings.object_dir),
         )
         disk = Disk()
-        self._index = SqliteIndex(images / _INDEX_FILE, objects, images)
-        self._objects = ObjectStore(objects, self._index, disk, time.time_ns)
+        self._index = SqliteIndex(images / INDEX_FILE, objects, images)
+        self._objects = ObjectStore(
+            objects, self._index, disk, time.time_ns, self._settings.upload_lease
+        )
         self._database = ImageDatabase(
             images,
             self._index,
@@ -140,6 +143,34 @@ class ImageServer(MultiService):
             expiration_limits=self._settings.expiration_limits,
         )
         self._loading = Loading(self._database)
+        self._collection = Collection(
+            self._objects,
+            self._index,
+            self._settings.cleanup_limits,
+            self._obstacle,
+            dry_run=self._settings.object_server_cleanup_dry_run,
+        )
+        self._scrub = Scrub(
+            self._objects, self._index, time.time_ns, self._settings.scrub_interval
+        )
+        self._missing = MissingObjects(self._database, self._index)
+        self._upkeep = Upkeep(
+            self._reactor,
+            self._objects,
+            self._database,
+            self._collection,
+            self._scrub,
+            self._settings.scrub_rate,
+            self._missing,
+            self._metadata,
+            self._background,
+        )
+
+    def _obstacle(self) -> str:
+        """Why no object may be collected now; empty: it may."""
+        if self._upkeep.findings is None:
+            return "the objects are being looked at"
+        return self._loading.obstacle()
 
     def _make_server(self) -> CallServer:
         settings = self._settings
@@ -147,6 +178,13 @@ class ImageServer(MultiService):
         template = InformationTemplate(settings.information_database_template)
         image_service = ImageService(
             self._database, self._metadata, self._reactor, template
+        )
+        unreferenced = UnreferencedObjectService(
+            self._collection,
+            self._index,
+            time.time_ns,
+            self._metadata,
+            self._background,
         )
         open_reads = settings.allow_unauthenticated_reads
         audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
@@ -157,6 +195,7 @@ class ImageServer(MultiService):
                 *image_service.methods(
                     open_reads=open_reads, image_bytes=settings.max_image_message
                 ),
+                *unreferenced.methods(open_reads=open_reads),
                 *self._object_service.methods(
                     public_add=settings.allow_public_add_objects,
                     public_check=settings.allow_public_check_objects,
@@ -210,6 +249,15 @@ class ImageServer(MultiService):
             self._pages,
             time.time,
             self.credentials,
+            ObjectHealthSource(
+                self._objects,
+                self._database,
+                self._scrub if self._settings.scrub_rate else None,
+                self._missing,
+                self._collection,
+                self._loading.obstacle,
+                lambda: self._upkeep.foreign_files,
+            ),
         )
         site = make_site(Pages(status, self._pages))
         self.port = self._listen(FrontDoorFactory(self._server, site))
@@ -252,7 +300,7 @@ class ImageServer(MultiService):
         self._index.open()
         self._objects.open()
         super().startService()
-        self._background = Deferred.fromCoroutine(self._load())
+        self._startup = Deferred.fromCoroutine(self._load())
 
     def stopService(self) -> Deferred[None]:
         """Stop: no new connections, no calls, no background work; then the rest."""
@@ -264,11 +312,10 @@ class ImageServer(MultiService):
         await self._local_upgrade.stop()
         await self._server.stop()
         self._loading.stop()
-        if self._expiry.running:
-            self._expiry.stop()
-        if self._background is not None:
+        if self._startup is not None:
             self.running = 0
-            await self._background
+            await self._startup
+        await self._upkeep.stop()
         await maybeDeferred(super().stopService)
         self._index.close()
         while self._locks:
@@ -276,33 +323,14 @@ class ImageServer(MultiService):
         self._log.info("stopped")
 
     async def _load(self) -> None:
-        """Load the images, let calls begin, then look at all objects."""
+        """Load the images, then let calls and the background work begin."""
         try:
             await self._metadata.run(self._loading.run)
             if not self.running:
                 return
             self._server.start()
             self._log.info("ready")
-            self._expiry.start(_EXPIRY_INTERVAL_S)
-            await self._reconcile()
+            self._upkeep.start()
         except Exception as error:
             self._log.failure("loading failed")
             self._failed(error)
-
-    async def _reconcile(self) -> None:
-        reconciliation = Reconciliation(self._objects, time.time())
-        for number in range(Reconciliation.PIECES):
-            if not self.running:
-                return
-            await self._disk.run(reconciliation.run_piece, number)
-        self._log.info(
-            "looked at all objects: {found} new, {gone} gone, {damaged} damaged;"
-            " {foreign} other files; {unread} of 256 pieces could not be read",
-            **attrs.asdict(reconciliation.findings),
-        )
-
-    async def _expire(self) -> None:
-        try:
-            await self._metadata.run(self._database.expire)
-        except Exception:  # or there would be no next time
-            self._log.failure("cannot remove expired images")

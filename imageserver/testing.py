@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -136,6 +137,11 @@ class FaultyDisk(Disk):
             raise self.faults.error
         super().write(descriptor, data)
 
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """See :class:`~imageserver.disk.Disk`."""
+        self.faults.check("read", "")
+        return super().read(descriptor, size, offset)
+
     def flush(self, descriptor: int) -> None:
         """See :class:`~imageserver.disk.Disk`."""
         self.faults.check("flush", "")
@@ -236,6 +242,69 @@ def faulty(target: T, faults: Faults, methods: Iterable[str]) -> T:
             return operation
 
     return cast(T, _Faulty())
+
+
+class Meanwhile:
+    """Something that happens at the n-th step of something else.
+
+    It happens in a thread of its own: if it has to wait for a lock, the other one goes
+    on.
+
+    Attributes:
+        steps: how many steps there were so far.
+    """
+
+    def __init__(
+        self, at: int, happen: Callable[[], object], patience_s: float = 0.05
+    ) -> None:
+        """Let ``happen`` be called.
+
+        Args:
+            at: the number of the step, counted from 0.
+            happen: what happens.
+            patience_s: after which time it is taken to wait for a lock.
+        """
+        self.steps = 0
+        self._at = at
+        self._patience_s = patience_s
+        self._thread = threading.Thread(target=happen)
+
+    def step(self) -> None:
+        """The other one makes a step."""
+        if threading.current_thread() is self._thread:
+            return
+        if self.steps == self._at:
+            self._thread.start()
+            self._thread.join(self._patience_s)
+        self.steps += 1
+
+    def finish(self) -> bool:
+        """Wait until it has happened; whether it has."""
+        if self.steps <= self._at:
+            return False
+        self._thread.join()
+        return True
+
+
+def interleaved(target: T, meanwhile: Meanwhile) -> T:
+    """A stand-in for ``target``: there is a step before and after each call."""
+
+    class _Interleaved:
+        def __getattr__(self, name: str) -> Any:
+            attribute = getattr(target, name)
+            if not callable(attribute):
+                return attribute
+
+            def operation(*args: Any) -> Any:
+                meanwhile.step()
+                try:
+                    return attribute(*args)
+                finally:
+                    meanwhile.step()
+
+            return operation
+
+    return cast(T, _Interleaved())
 
 
 def make_file_system(files: Mapping[str, bytes]) -> FileSystem:

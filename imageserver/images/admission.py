@@ -51,13 +51,17 @@ def dismiss(image: ScannedImage | None) -> None:
             image.file_system.inodes.clear()
 
 
-def admit(image: ScannedImage, objects: ObjectStore) -> Admitted:
+def admit(admitted: Admitted, objects: ObjectStore) -> None:
     """Check an image that somebody wants to add.
 
+    Args:
+        admitted: what it says of itself; its objects are in hand.
+        objects: where they have to be.
+
     Raises:
-        InvalidImage: it contradicts itself, or objects are missing.
+        InvalidImage: objects are missing, or an expression is none.
     """
-    admitted = measure(image)
+    image = admitted.image
     sizes = objects.sizes(admitted.references)
     missing = [hash_ for hash_ in admitted.references if hash_ not in sizes]
     missing += objects.missing_files(sizes)  # what the index knows may be gone
@@ -75,4 +79,3 @@ def admit(image: ScannedImage, objects: ObjectStore) -> Admitted:
     if image.triggers is not None:
         for trigger in image.triggers.triggers:
             Matcher(trigger.match_lines)
-    return admitted

@@ -20,7 +20,7 @@ from imageserver.errors import (
     StoreError,
 )
 from imageserver.gob import Time
-from imageserver.images.admission import admit, dismiss
+from imageserver.images.admission import Admitted, admit, dismiss, measure
 from imageserver.images.canonical import make_image_file
 from imageserver.images.changes import Change, Changes, Operation
 from imageserver.images.directories import place_directory, remove_directory
@@ -48,6 +48,7 @@ from imageserver.model.names import (
     directory_of,
 )
 from imageserver.objects.store import ObjectStore
+from imageserver.quarantine import Quarantine
 from imageserver.srpc.access import Caller
 
 
@@ -61,7 +62,7 @@ class ImageDatabase:
         now_ns: the time.
         changes: tells who wants to know of changes.
         files: the image files.
-        quarantined: how many damaged files were put aside.
+        quarantine: where damaged files are put.
     """
 
     _log = Logger()
@@ -82,9 +83,9 @@ class ImageDatabase:
         self.index = index
         self.disk = disk
         self.now_ns = now_ns
-        self.quarantined = 0
+        self.quarantine = Quarantine(directory, disk)
         self.changes = changes or Changes()
-        self.files = ImageFiles(directory, index, disk, self.changes)
+        self.files = ImageFiles(directory, index, disk, now_ns, self.changes)
         self._objects = objects
         self._expiration_limits = expiration_limits or ExpirationLimits()
         self._is_group = is_group
@@ -115,7 +116,13 @@ class ImageDatabase:
             raise ImageExists("image already exists")
         if image is None:
             raise InvalidImage("nil image")
-        admitted = admit(image, self._objects)
+        admitted = measure(image)
+        with self._objects.leases.holding(admitted.references):
+            admit(admitted, self._objects)
+            self._keep(name, admitted, caller)
+
+    def _keep(self, name: str, admitted: Admitted, caller: Caller) -> None:
+        image = admitted.image
         if not image.expires_at.is_zero:
             if image.expires_at.to_nanoseconds() <= self.now_ns():
                 self._log.warn("ignoring already expired image: {name}", name=name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
@@ -65,13 +65,19 @@ class ImageFiles:
     _log = Logger()
 
     def __init__(
-        self, directory: Path, index: ImageIndex, disk: Disk, changes: Changes
+        self,
+        directory: Path,
+        index: ImageIndex,
+        disk: Disk,
+        now_ns: Callable[[], int],
+        changes: Changes,
     ) -> None:
         self._directory = directory
         self._index = index
         self._disk = disk
         self._changes = changes
         self._rewriting = threading.Lock()
+        self._now_ns = now_ns
 
     def path(self, name: str) -> Path:
         """Where the file of an image is."""
@@ -233,7 +239,7 @@ class ImageFiles:
         references = self._references(record)
         deleted = Change(Operation.DELETE_IMAGE, record.name)
         with self._changes.announced(deleted) if keep_name else nullcontext():
-            self._index.remove_image(record.name, references)
+            self._index.remove_image(record.name, references, self._now_ns())
         try:
             if keep_name:
                 self._empty(path)

@@ -8,9 +8,7 @@ the index turns out to be damaged.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,16 +16,13 @@ from pathlib import Path
 import attrs
 from twisted.logger import Logger
 
-from imageserver.errors import ConfigError, CorruptImage, InvalidName, StoreError
+from imageserver.errors import ConfigError, CorruptImage, StoreError
 from imageserver.images.database import ImageDatabase
 from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
 from imageserver.images.records import is_file_of
+from imageserver.images.walk import FileKind, walk_images
 from imageserver.index.base import ImageRecord
-from imageserver.model.names import ROOT, check_image_name
-
-QUARANTINE = ".quarantine"
-_NAME_BYTES = 255
 
 
 @attrs.define
@@ -38,11 +33,13 @@ class Progress:
         total: image files to read.
         done: those that were read.
         finished: whether everything is loaded.
+        left_out: images, and directories that may hold some, which could not be loaded.
     """
 
     total: int = 0
     done: int = 0
     finished: bool = False
+    left_out: set[str] = attrs.field(factory=set)
 
 
 class Loading:
@@ -58,6 +55,21 @@ class Loading:
     def stop(self) -> None:
         """Load no further images; may be called from another thread."""
         self._stopping = True
+
+    def obstacle(self) -> str:
+        """Why nobody can tell which objects images use; empty: we can.
+
+        It goes away when somebody has looked after the files.
+        """
+        if not self.progress.finished:
+            return "the images are being loaded"
+        database = self._database
+        if any(os.path.lexists(database.path(n)) for n in self.progress.left_out):
+            return "there are images that could not be loaded"
+        names = database.quarantine.names()
+        if any(name.rpartition("%")[2] != FILE_NAME for name in names):
+            return "there are damaged images in quarantine"
+        return ""
 
     def run(self) -> None:
         """Load everything. Damaged files are put aside; the rest is there.
@@ -78,7 +90,6 @@ class Loading:
                 f"cannot use image directory {error.filename or database.directory}:"
                 f" {error.strerror}"
             ) from error
-        database.quarantined = self._count_quarantined()
         try:
             self._load(directories, files)
         except StoreError:
@@ -117,39 +128,21 @@ class Loading:
         """Names of all directories that can be read, and the image files."""
         directories = []
         files = {}
-        found = [ROOT]
-        for name in found:  # grows while it is walked
-            try:
-                entries = self._entries(name)
-            except OSError as error:
-                if name == ROOT:
-                    raise
-                self._log_failure("read directory", error)
-                continue
-            directories.append(name)
-            for entry, status in entries:
-                full_name = entry.name if name == ROOT else f"{name}/{entry.name}"
-                if stat.S_ISREG(status.st_mode) and _is_temporary(entry.name):
-                    self._remove(Path(entry.path))
-                elif not self._is_ours(entry.name, full_name, status):
-                    continue
-                elif stat.S_ISDIR(status.st_mode):
-                    found.append(full_name)
-                else:
-                    files[full_name] = status
+        for found in walk_images(self._database.directory):
+            if found.kind is FileKind.DIRECTORY:
+                directories.append(found.name)
+            elif found.kind is FileKind.IMAGE:
+                files[found.name] = found.status
+            elif found.kind is FileKind.TEMPORARY:
+                self._remove(self._database.path(found.name))
+            else:
+                self._log.warn(
+                    "left out of the images: {name!r}: {reason}",
+                    name=found.name,
+                    reason=found.reason,
+                )
+                self.progress.left_out.add(found.name)
         return directories, files
-
-    def _entries(self, directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
-        with os.scandir(self._database.path(directory)) as entries:
-            return [(entry, entry.stat(follow_symlinks=False)) for entry in entries]
-
-    def _is_ours(self, name: str, full_name: str, status: os.stat_result) -> bool:
-        """Whether something is an image or a directory of images."""
-        if name.startswith("."):
-            return False
-        is_image = stat.S_ISREG(status.st_mode) and status.st_size > 0
-        # An empty file keeps the name of a deleted image.
-        return (is_image or stat.S_ISDIR(status.st_mode)) and self._is_valid(full_name)
 
     def _remove(self, path: Path) -> None:
         try:
@@ -164,14 +157,6 @@ class Loading:
             path=error.filename,
             error=error.strerror,
         )
-
-    def _is_valid(self, name: str) -> bool:
-        try:
-            check_image_name(name)
-        except InvalidName as error:
-            self._log.warn("left out of the images: {error}", error=error)
-            return False
-        return True
 
     def _load_directories(self, names: list[str]) -> None:
         index = self._database.index
@@ -201,48 +186,36 @@ class Loading:
         files = self._database.files
         if not self._load_file(record.name, partial(files.look_again, record)):
             # Its references stay: objects are kept too long.
-            self._database.index.remove_image(record.name, {})
+            database = self._database
+            database.index.remove_image(record.name, {}, database.now_ns())
 
     def _load_file(self, name: str, load: Callable[[], None]) -> bool:
         """Load an image; whether it is of use."""
         try:
             load()
         except CorruptImage as error:
-            self._put_aside(self._database.path(name), str(error))
+            if not self._put_aside(self._database.path(name), str(error)):
+                self.progress.left_out.add(name)
             return False
         except OSError as error:
+            self.progress.left_out.add(name)
             self._log.error(
                 "cannot load image {name}: {error}", name=name, error=error.strerror
             )
             return False
         return True
 
-    def _put_aside(self, path: Path, reason: str) -> None:
-        database = self._database
-        aside = database.directory / QUARANTINE
-        name = _flat_name(path.relative_to(database.directory))
+    def _put_aside(self, path: Path, reason: str) -> bool:
         try:
-            database.disk.make_directory(aside, 0o700)
-            database.disk.rename(path, aside / name)
-            database.disk.sync_all((aside, path.parent))
+            self._database.quarantine.put(path, reason)
         except OSError as error:
             self._log.error(
                 "cannot put aside: {reason}: {error}",
                 reason=reason,
                 error=error.strerror,
             )
-        else:
-            database.quarantined += 1
-            self._log.error("put aside as {name}: {reason}", name=name, reason=reason)
-
-    def _count_quarantined(self) -> int:
-        try:
-            return len(os.listdir(self._database.directory / QUARANTINE))
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            self._log_failure("use", error)
-            return 0
+            return False
+        return True
 
 
 def _is_known(record: ImageRecord, status: os.stat_result | None) -> bool:
@@ -250,18 +223,3 @@ def _is_known(record: ImageRecord, status: os.stat_result | None) -> bool:
     if record.is_being_rewritten:
         return status is not None
     return is_file_of(status, record)
-
-
-def _is_temporary(file_name: str) -> bool:
-    """Whether a file was left by a write that did not come to its end."""
-    if file_name.startswith("."):
-        return file_name == f"{FILE_NAME}~"
-    return file_name.endswith("~")
-
-
-def _flat_name(path: Path) -> str:
-    """One component to keep a file under, whatever the length of its path."""
-    name = str(path).replace("/", "%")
-    if len(os.fsencode(name)) > _NAME_BYTES:
-        return hashlib.sha256(os.fsencode(name)).hexdigest()
-    return name

@@ -20,12 +20,29 @@ class ObjectTotals:
         bytes_: their size.
         referenced_objects: those that images use.
         referenced_bytes: their size.
+        missing_objects: those that images use but that are not there.
     """
 
     objects: int = 0
     bytes_: int = 0
     referenced_objects: int = 0
     referenced_bytes: int = 0
+    missing_objects: int = 0
+
+
+@attrs.frozen
+class Collectable:
+    """An object that no image uses and no lease holds.
+
+    Attributes:
+        hash_: the object.
+        size: its size in bytes.
+        last_used_ns: when it was used last, nanoseconds since 1970.
+    """
+
+    hash_: bytes
+    size: int
+    last_used_ns: int
 
 
 @attrs.frozen
@@ -94,8 +111,25 @@ class ObjectIndex(Protocol):
     def object_sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """The sizes of those objects that are known."""
 
-    def add_objects(self, sizes: Mapping[bytes, int], now_ns: int) -> None:
-        """Record objects, or that they were used again; all or none."""
+    def add_objects(
+        self, sizes: Mapping[bytes, int], now_ns: int, leased_until_ns: int = 0
+    ) -> None:
+        """Record objects, or that they were used again; all or none.
+
+        Args:
+            sizes: the objects.
+            now_ns: when they were used.
+            leased_until_ns: till when they must be kept, whether images use them or
+                not; a lease that lasts longer stays.
+        """
+
+    def renew_leases(self, prefixes: Iterable[bytes], until_ns: int) -> None:
+        """Let objects be kept for longer.
+
+        Args:
+            prefixes: beginnings of their hashes; all that begin so are kept.
+            until_ns: till when.
+        """
 
     def forget_objects(self, hashes: Iterable[bytes]) -> None:
         """Record that these objects are gone."""
@@ -105,6 +139,55 @@ class ObjectIndex(Protocol):
 
     def object_totals(self) -> ObjectTotals:
         """How much is stored."""
+
+
+class UpkeepIndex(ObjectIndex, Protocol):
+    """What looking after objects takes: which to collect, to look at, or to miss.
+
+    An object is *collectable* if no image refers to it and no lease holds it. All
+    methods may be called from any thread.
+    """
+
+    def collectable_totals(self, now_ns: int) -> tuple[int, int]:
+        """How many objects are collectable, and how many bytes they have."""
+
+    def collectable_objects(
+        self, now_ns: int, limit: int, last: Collectable | None = None
+    ) -> list[Collectable]:
+        """Collectable objects, those first that are out of use longest.
+
+        Args:
+            now_ns: the time.
+            limit: the number of objects.
+            last: the last one of those that came before.
+        """
+
+    def collectable_after(
+        self, hash_: bytes, now_ns: int, limit: int
+    ) -> dict[bytes, int]:
+        """The next collectable objects behind ``hash_``, in the order of hashes."""
+
+    def forget_collectable(self, hashes: Iterable[bytes], now_ns: int) -> list[bytes]:
+        """Record that objects are gone, unless they are not collectable any more.
+
+        Returns:
+            Those that were forgotten; nobody else can use them from then on.
+        """
+
+    def objects_after(self, hash_: bytes, limit: int) -> dict[bytes, int]:
+        """The next objects behind ``hash_``, in the order of hashes."""
+
+    def missing_objects(self, limit: int) -> list[bytes]:
+        """Objects that images use but that are not there."""
+
+    def reference_counts(self) -> Iterator[tuple[bytes, int]]:
+        """All objects that images use, and how many references they have."""
+
+    def note(self, key: str) -> str:
+        """Something that was noted; empty: nothing was."""
+
+    def set_note(self, key: str, value: str) -> None:
+        """Note something, for the next start."""
 
 
 class ImageIndex(Protocol):
@@ -137,8 +220,16 @@ class ImageIndex(Protocol):
     def replace_image(self, record: ImageRecord) -> None:
         """Record an image anew, with the references that it has."""
 
-    def remove_image(self, name: str, references: Mapping[bytes, int]) -> None:
-        """Forget an image, and its references to objects."""
+    def remove_image(
+        self, name: str, references: Mapping[bytes, int], now_ns: int
+    ) -> None:
+        """Forget an image, and its references to objects.
+
+        Args:
+            name: the image.
+            references: how often it refers to each object.
+            now_ns: since when objects without further references are out of use.
+        """
 
     def directories(self) -> dict[str, str]:
         """All directories, and their owner groups (empty: none)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import UnionType
@@ -12,27 +12,19 @@ from typing import Any, get_origin, get_type_hints
 import attrs
 
 from imageserver.index.base import ImageRecord, ObjectTotals
+from imageserver.index.rows import NAME, SIZE, typed
 from imageserver.index.sqlite_file import SqliteFile
+from imageserver.index.sqlite_upkeep import SqliteUpkeep
+
+INDEX_FILE = ".index.sqlite3"
+"""What it is called, in the directory of images."""
 
 _HASHES_PER_QUERY = 10_000
 _COLUMNS = ("name", "directory", "created_on_ns", "expires_at_ns")
 _TUPLES = ("owner_users", "owner_groups")
 
 
-def _typed(*types: type) -> Callable[[Any], Any]:
-    """A reader of rows that finds values of other types, which damage can make."""
-
-    def read(row: Any) -> Any:
-        if not all(map(isinstance, row, types)):
-            raise TypeError(f"a value of another type than {types}")
-        return row
-
-    return read
-
-
-_SIZE = _typed(bytes, int)
-_NAME = _typed(str)
-_DIRECTORY = _typed(str, str)
+_DIRECTORY = typed(str, str)
 
 
 def _run_time_type(hint: Any) -> Any:
@@ -41,11 +33,11 @@ def _run_time_type(hint: Any) -> Any:
     return hint if origin in (None, UnionType) else origin
 
 
-_check_fields = _typed(*map(_run_time_type, get_type_hints(ImageRecord).values()))
+_check_fields = typed(*map(_run_time_type, get_type_hints(ImageRecord).values()))
 
 
-class SqliteIndex:
-    """Both indexes in one file; see :mod:`imageserver.index.base` for the methods.
+class SqliteIndex(SqliteUpkeep):
+    """All indexes in one file; see :mod:`imageserver.index.base` for the methods.
 
     One thread writes at a time; readers use connections of their own and never wait.
     """
@@ -61,7 +53,7 @@ class SqliteIndex:
             image_directory: where the images are; likewise.
         """
         directories = {"objects": object_directory, "images": image_directory}
-        self._file = SqliteFile(path, directories)
+        super().__init__(SqliteFile(path, directories))
 
     def open(self) -> None:
         """Open the file, or begin a new one if it is of no use.
@@ -70,6 +62,22 @@ class SqliteIndex:
             ConfigError: that cannot be done.
         """
         self._file.open()
+
+    def inspect(self) -> str:
+        """Why the file is of no use; empty: it is good. Nothing is changed.
+
+        Raises:
+            ConfigError: nobody can tell.
+        """
+        return self._file.inspect()
+
+    def remove(self) -> None:
+        """Remove the file; :meth:`open` begins a new one.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        self._file.remove()
 
     def close(self) -> None:
         """Close the file; the index cannot be used any more."""
@@ -83,7 +91,7 @@ class SqliteIndex:
             marks = ",".join("?" * len(some))
             sizes.update(
                 self._file.query(
-                    _SIZE,
+                    SIZE,
                     f"SELECT hash, size FROM objects WHERE hash IN ({marks})"  # noqa: S608 - marks only
                     " AND size IS NOT NULL",
                     *some,
@@ -91,14 +99,20 @@ class SqliteIndex:
             )
         return sizes
 
-    def add_objects(self, sizes: Mapping[bytes, int], now_ns: int) -> None:
+    def add_objects(
+        self, sizes: Mapping[bytes, int], now_ns: int, leased_until_ns: int = 0
+    ) -> None:
         """See :class:`~imageserver.index.base.ObjectIndex`."""
         with self._file.transaction() as connection:
             connection.executemany(
-                "INSERT INTO objects (hash, size, last_used_ns) VALUES (?, ?, ?)"
-                " ON CONFLICT (hash) DO UPDATE"
-                " SET size = excluded.size, last_used_ns = excluded.last_used_ns",
-                [(hash_, size, now_ns) for hash_, size in sorted(sizes.items())],
+                "INSERT INTO objects (hash, size, last_used_ns, leased_until_ns)"
+                " VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE"
+                " SET size = excluded.size, last_used_ns = excluded.last_used_ns,"
+                " leased_until_ns = max(leased_until_ns, excluded.leased_until_ns)",
+                [
+                    (hash_, size, now_ns, leased_until_ns)
+                    for hash_, size in sorted(sizes.items())
+                ],
             )
 
     def forget_objects(self, hashes: Iterable[bytes]) -> None:
@@ -116,7 +130,7 @@ class SqliteIndex:
         """See :class:`~imageserver.index.base.ObjectIndex`."""
         return dict(
             self._file.query(
-                _SIZE,
+                SIZE,
                 "SELECT hash, size FROM objects"
                 " WHERE hash BETWEEN ? AND ? AND size IS NOT NULL",
                 first,
@@ -128,10 +142,11 @@ class SqliteIndex:
         """See :class:`~imageserver.index.base.ObjectIndex`."""
         (row,) = self._file.query(
             tuple,
-            "SELECT count(*), coalesce(sum(size), 0),"
-            " count(*) FILTER (WHERE reference_count > 0),"
-            " coalesce(sum(size) FILTER (WHERE reference_count > 0), 0)"
-            " FROM objects WHERE size IS NOT NULL",
+            "SELECT count(size), coalesce(sum(size), 0),"
+            " count(size) FILTER (WHERE reference_count > 0),"
+            " coalesce(sum(size) FILTER (WHERE reference_count > 0), 0),"
+            " count(*) FILTER (WHERE reference_count > 0 AND size IS NULL)"
+            " FROM objects",
         )
         return ObjectTotals(*map(int, row))
 
@@ -146,7 +161,7 @@ class SqliteIndex:
 
     def image_names(self) -> list[str]:
         """See :class:`~imageserver.index.base.ImageIndex`."""
-        rows = self._file.query(_NAME, "SELECT name FROM images")
+        rows = self._file.query(NAME, "SELECT name FROM images")
         return [name for (name,) in rows]
 
     def image_count(self) -> int:
@@ -190,16 +205,19 @@ class SqliteIndex:
                 "REPLACE INTO images VALUES (?, ?, ?, ?, ?)", _row(record)
             )
 
-    def remove_image(self, name: str, references: Mapping[bytes, int]) -> None:
+    def remove_image(
+        self, name: str, references: Mapping[bytes, int], now_ns: int
+    ) -> None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
         with self._file.transaction() as connection:
             removed = connection.execute("DELETE FROM images WHERE name = ?", (name,))
             if removed.rowcount == 0:
                 return
             connection.executemany(
-                "UPDATE objects SET reference_count = max(0, reference_count - ?)"
-                " WHERE hash = ?",
-                [(count, hash_) for hash_, count in sorted(references.items())],
+                "UPDATE objects SET reference_count = max(0, reference_count - ?1),"
+                " last_used_ns = iif(reference_count > ?1, last_used_ns, ?2)"
+                " WHERE hash = ?3",
+                [(count, now_ns, hash_) for hash_, count in sorted(references.items())],
             )
             connection.executemany(
                 "DELETE FROM objects"
@@ -217,7 +235,7 @@ class SqliteIndex:
         """See :class:`~imageserver.index.base.ImageIndex`."""
         rows = list(
             self._file.query(
-                _NAME,
+                NAME,
                 "SELECT owner_group FROM directories WHERE name = ?",
                 directory,
             )

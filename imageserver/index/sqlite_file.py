@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,18 @@ from twisted.logger import Logger
 
 from imageserver.errors import ConfigError, StoreError
 
-_SCHEMA_VERSION = "2"  # also of canonical image files, whose offsets are kept
+NONE = "there is none"
+FOREIGN = "it belongs to other directories or another version"
+
+_SCHEMA_VERSION = "3"  # also of canonical image files, whose offsets are kept
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE objects (
     hash BLOB PRIMARY KEY,
     size INTEGER,  -- NULL: an image refers to it, but it is not there
     reference_count INTEGER NOT NULL DEFAULT 0,
-    last_used_ns INTEGER NOT NULL DEFAULT 0
+    last_used_ns INTEGER NOT NULL DEFAULT 0,
+    leased_until_ns INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE images (
     name TEXT PRIMARY KEY,
@@ -40,12 +44,15 @@ CREATE TABLE directories (
     name TEXT PRIMARY KEY,
     owner_group TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 # One query for each table: it fails if the table, a column or the first page is gone.
 _PROBES = (
-    "SELECT hash, size, reference_count, last_used_ns FROM objects LIMIT 1",
+    "SELECT hash, size, reference_count, last_used_ns, leased_until_ns"
+    " FROM objects LIMIT 1",
     "SELECT name, directory, created_on_ns, expires_at_ns, details FROM images LIMIT 1",
     "SELECT name, owner_group FROM directories LIMIT 1",
+    "SELECT key, value FROM notes LIMIT 1",
 )
 _DAMAGES = frozenset(
     {
@@ -112,13 +119,55 @@ class SqliteFile:
                 connection = self._connect()
                 if self._is_ours(connection):
                     return connection
-                reason = "it belongs to other directories or another version"
+                reason = FOREIGN
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise  # it may be good, but cannot be used: locked, no space
                 reason = str(error)
         self.close()
         return self._begin(reason)
+
+    def inspect(self) -> str:
+        """Why the file is of no use; empty: :meth:`open` would take it as it is.
+
+        All of it is read, and nothing changed.
+
+        Raises:
+            ConfigError: nobody can tell.
+        """
+        if not self._path.exists():
+            return NONE
+        if self._path.stat().st_size == 0:
+            return "it is empty"
+        if self._damage_mark.exists():
+            return "it was found damaged"
+        try:
+            with closing(self._connect()) as connection:
+                return self._inspect(connection)
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise ConfigError(f"cannot read {self._path}: {error}") from error
+            return str(error)
+
+    def _inspect(self, connection: sqlite3.Connection) -> str:
+        rows = connection.execute("PRAGMA integrity_check(1)").fetchall()
+        if rows != [("ok",)]:
+            return str(rows[0][0])
+        return "" if self._is_ours(connection) else FOREIGN
+
+    def remove(self) -> None:
+        """Remove the file, so that :meth:`open` begins a new one.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        self.close()
+        self._remove()
+
+    def _remove(self) -> None:
+        for suffix in ("-wal", "-shm", ""):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._damage_mark.unlink(missing_ok=True)
 
     def rebuild_if_damaged(self) -> bool:
         """Begin a new file if this one was found damaged.
@@ -143,9 +192,7 @@ class SqliteFile:
     def _begin(self, reason: str) -> sqlite3.Connection:
         self._log.warn("beginning a new index: {reason}", reason=reason)
         with self._connecting:  # nobody may open something in between
-            for suffix in ("-wal", "-shm", ""):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-            self._damage_mark.unlink(missing_ok=True)
+            self._remove()
             connection = self._connect()
             self._is_ours(connection)
             self._local = threading.local()  # all threads connect again

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from imageserver.errors import StoreError
+from imageserver.objects.leases import Lease
 from imageserver.objects.store import DIRECTORY_MODE, FILE_MODE, ObjectStore
 
 
@@ -33,14 +34,29 @@ class Outcome:
     error: str = ""
 
 
+_LOST = "cannot store: the copy that was there is damaged: send the object again"
+
+
 class Intake:
     """The objects of one stream; used by one thread at a time.
 
     What goes wrong with an object is told in its outcome: no method raises an error.
+    Objects are in hand from when they are looked for until they are recorded with a
+    lease, so that none is collected in between.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, lease: Lease | None = None) -> None:
+        """Begin.
+
+        Args:
+            store: where the objects go.
+            lease: keeps them for as long as it is renewed; without one they are kept
+                for the time that is usual.
+        """
         self._store = store
+        self._lease = lease
+        self._in_hand: set[bytes] = set()
+        store.leases.take(self._in_hand)
         self._current: _Upload | None = None
         self._outcomes: list[Outcome] = []
         self._new: dict[bytes, tuple[Path, int]] = {}
@@ -48,7 +64,10 @@ class Intake:
 
     def begin(self, length: int, expected_hash: bytes | None) -> None:
         """An object of ``length`` bytes (more than 0) begins."""
-        known = expected_hash is not None and self._has(expected_hash, length)
+        known = False
+        if expected_hash is not None:
+            self._take(expected_hash)
+            known = self._has(expected_hash, length)
         self._current = _Upload(self._store, length, expected_hash, known)
 
     def write(self, data: bytes) -> None:
@@ -71,15 +90,20 @@ class Intake:
         again, self._again = self._again, {}
         try:
             self._store_all({hash_: path for hash_, (path, _) in new.items()})
-            sizes = again | {hash_: size for hash_, (_, size) in new.items()}
-            if sizes:
-                self._store.index.add_objects(sizes, self._store.now_ns())
+            lost = self._record(
+                {hash_: size for hash_, (_, size) in new.items()}, again
+            )
         except (OSError, StoreError) as error:
             for path, _ in new.values():
                 self._store.disk.discard(path)
             text = _why(error)
             return [o if o.error else Outcome(o.hash_, error=text) for o in outcomes]
-        return outcomes
+        finally:
+            self._let_go()
+        return [
+            Outcome(o.hash_, error=_LOST) if o.hash_ in lost and not o.error else o
+            for o in outcomes
+        ]
 
     def abandon(self) -> None:
         """Forget what was not committed, and leave no trace of it."""
@@ -89,6 +113,42 @@ class Intake:
             self._store.disk.discard(path)
         self._current = None
         self._new.clear()
+        self._store.leases.let_go(self._in_hand)
+
+    def _take(self, hash_: bytes) -> None:
+        with self._store.placing:
+            self._in_hand.add(hash_)
+
+    def _let_go(self) -> None:
+        """Let go of all but the object that is coming in."""
+        current = self._current
+        with self._store.placing:
+            self._in_hand.clear()
+            if current is not None and current.expected_hash is not None:
+                self._in_hand.add(current.expected_hash)
+
+    def _record(self, new: dict[bytes, int], again: dict[bytes, int]) -> set[bytes]:
+        """Record objects that are new, and those that were used again.
+
+        Returns:
+            What was put aside although it was to be used again.
+        """
+        again = {hash_: size for hash_, size in again.items() if hash_ not in new}
+        if not again:
+            self._add(new)
+            return set()
+        with self._store.placing:
+            known = self._store.index.object_sizes(again)
+            lost = again.keys() - known.keys() | set(self._store.missing_files(known))
+            self._add(new | {h: size for h, size in again.items() if h not in lost})
+        return lost
+
+    def _add(self, sizes: dict[bytes, int]) -> None:
+        if sizes:
+            store = self._store
+            store.index.add_objects(sizes, store.now_ns(), store.leases.until_ns())
+            if self._lease is not None:
+                self._lease.keep(sizes)
 
     def _has(self, hash_: bytes, size: int) -> bool:
         try:
@@ -98,6 +158,7 @@ class Intake:
 
     def _finish(self, upload: _Upload) -> Outcome:
         outcome = upload.finish()
+        self._take(outcome.hash_)
         if outcome.error:
             upload.discard()
         elif upload.path is None:
@@ -129,6 +190,7 @@ class _Upload:
 
     Attributes:
         length: its size in bytes.
+        expected_hash: what its hash has to be; ``None``: whatever it is.
         missing: how much of it has not come yet.
         path: the file it is written to; ``None`` if it is there already.
     """
@@ -140,7 +202,7 @@ class _Upload:
         self.missing = length
         self.path: Path | None = None
         self._disk = store.disk
-        self._expected_hash = expected_hash
+        self.expected_hash = expected_hash
         self._digest = hashlib.sha512()
         self._descriptor = -1
         self._error = ""
@@ -167,10 +229,10 @@ class _Upload:
         except OSError as error:
             self._fail(error)
         hash_ = self._digest.digest()
-        if self._expected_hash is not None and hash_ != self._expected_hash:
+        if self.expected_hash is not None and hash_ != self.expected_hash:
             wrong = (
                 f"hash mismatch. Computed={hash_.hex()},"
-                f" expected={self._expected_hash.hex()}"
+                f" expected={self.expected_hash.hex()}"
             )
             return Outcome(hash_, error=wrong)
         if self._error:

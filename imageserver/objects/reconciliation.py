@@ -7,9 +7,7 @@ objects meanwhile, or the index may be new.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -17,9 +15,9 @@ from twisted.logger import Logger
 
 from imageserver.errors import StoreError
 from imageserver.objects.store import ObjectStore
+from imageserver.objects.walk import PIECES, walk_objects
 
-_HEX = frozenset("0123456789abcdef")
-_REST_DIGITS = 124
+_FOREIGN_LOGGED = 100
 
 
 @attrs.define
@@ -44,7 +42,7 @@ class Findings:
 class Reconciliation:
     """One pass over all objects."""
 
-    PIECES = 256
+    PIECES = PIECES
     _log = Logger()
 
     def __init__(self, store: ObjectStore, started_s: float) -> None:
@@ -64,28 +62,25 @@ class Reconciliation:
 
         If they cannot be read, all is left as it is.
         """
-        first = bytes([number])
         try:
-            if number == 0:
-                self.findings.foreign += self._count_foreign()
-            self._compare(first)
+            self._compare(number)
         except OSError as error:
             self.findings.unread += 1
             self._log.error(
                 "cannot look at objects {first}: {error}",
-                first=first.hex(),
+                first=f"{number:02x}",
                 error=error.strerror,
             )
         except StoreError as error:
             self.findings.unread += 1
             self._log.error("cannot record objects: {error}", error=error)
 
-    def _compare(self, first: bytes) -> None:
-        index = self._store.index
+    def _compare(self, number: int) -> None:
+        index, first = self._store.index, bytes([number])
         known = index.objects_between(first + bytes(63), first + b"\xff" * 63)
         there = set()
         new = {}
-        for hash_, status in self._scan(self._store.directory / first.hex()):
+        for hash_, status in self._scan(number):
             there.add(hash_)
             if self._is_recent(status):
                 continue
@@ -100,57 +95,33 @@ class Reconciliation:
         if new:
             self._store.record_found(new)
             self.findings.found += len(new)
-        self._forget(known.keys() - there)
+        self.findings.gone += self._store.forget_vanished(known.keys() - there)
 
-    def _forget(self, vanished: Iterable[bytes]) -> None:
-        with self._store.placing:
-            gone = [h for h in vanished if not os.path.lexists(self._store.path(h))]
-            if gone:
-                self._store.index.forget_objects(gone)
-        self.findings.gone += len(gone)
+    def _scan(self, number: int) -> Iterator[tuple[bytes, os.stat_result]]:
+        """The objects among the files."""
+        for found in walk_objects(self._store.directory, number):
+            if found.status is not None and found.hash_ is not None:
+                yield found.hash_, found.status
+            elif found.status is None or not found.is_temporary:
+                self._report_foreign(found.path)
+            elif not self._is_recent(found.status):
+                self._store.disk.discard(found.path)
 
-    def _scan(self, directory: Path) -> Iterator[tuple[bytes, os.stat_result]]:
-        if directory.is_symlink():
-            return
-        for middle in _entries(directory):
-            if not middle.is_dir(follow_symlinks=False) or not _is_hex(middle.name, 2):
-                self.findings.foreign += 1
-                continue
-            for entry in _entries(Path(middle.path)):
-                with suppress(FileNotFoundError):  # it went away meanwhile
-                    status = entry.stat(follow_symlinks=False)
-                    if not stat.S_ISREG(status.st_mode):
-                        self.findings.foreign += 1
-                    elif entry.name.endswith("~"):  # another program's unfinished write
-                        self._store.disk.remove(Path(entry.path))
-                    elif not _is_hex(entry.name, _REST_DIGITS):
-                        self.findings.foreign += 1
-                    else:
-                        name = directory.name + middle.name + entry.name
-                        yield bytes.fromhex(name), status
-
-    def _count_foreign(self) -> int:
-        """How many files and directories beside those of the objects there are."""
-        return sum(
-            not entry.name.startswith(".")
-            and not (_is_hex(entry.name, 2) and entry.is_dir(follow_symlinks=False))
-            for entry in _entries(self._store.directory)
-        )
+    def _report_foreign(self, path: Path) -> None:
+        self.findings.foreign += 1
+        if self.findings.foreign <= _FOREIGN_LOGGED:
+            self._log.warn("no object, left alone: {path}", path=path)
 
     def _is_recent(self, status: os.stat_result) -> bool:
         return status.st_ctime >= self._started_s
 
     def _put_aside(self, hash_: bytes, seen: os.stat_result, reason: str) -> None:
-        self.findings.damaged += self._store.put_aside(hash_, seen, reason)
-
-
-def _entries(directory: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []
-
-
-def _is_hex(name: str, digits: int) -> bool:
-    return len(name) == digits and set(name) <= _HEX
+        try:
+            self.findings.damaged += self._store.put_aside(hash_, seen, reason)
+        except OSError as error:
+            self._log.error(
+                "cannot put aside object {name}: {reason}: {error}",
+                name=hash_.hex(),
+                reason=reason,
+                error=error.strerror,
+            )

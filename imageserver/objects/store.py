@@ -18,9 +18,10 @@ from twisted.logger import Logger
 from imageserver.disk import Disk
 from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound, StoreError
 from imageserver.index.base import ObjectIndex, ObjectTotals
+from imageserver.objects.leases import LEASE_NS, Leases
+from imageserver.quarantine import Quarantine
 
 INCOMING = ".incoming"
-QUARANTINE = ".quarantine"
 FILE_MODE = 0o600
 _RESERVE_BYTES = 64 << 20
 DIRECTORY_MODE = 0o700
@@ -38,6 +39,8 @@ class ObjectStore:
         now_ns: the time.
         placing: held while files get or lose the names of objects, so that a good
             file that comes is not taken for the damaged one it replaces.
+        leases: keep objects that images will need.
+        quarantine: where damaged ones are put.
     """
 
     _log = Logger()
@@ -48,13 +51,15 @@ class ObjectStore:
         index: ObjectIndex,
         disk: Disk,
         now_ns: Callable[[], int],
+        lease_ns: int = LEASE_NS,
     ) -> None:
         self.directory = directory
         self.index = index
         self.disk = disk
         self.now_ns = now_ns
-        self.quarantined = 0
+        self.quarantine = Quarantine(directory, disk)
         self.placing = threading.Lock()
+        self.leases = Leases(index, now_ns, self.placing, lease_ns)
         self._numbering = threading.Lock()
         self._next_number = 0
 
@@ -70,7 +75,6 @@ class ObjectStore:
             left_over = list(incoming.iterdir())
             for path in left_over:
                 self._remove_left_over(path)
-            self.quarantined = _count_files(self.directory / QUARANTINE)
         except OSError as error:
             raise ConfigError(
                 f"cannot use object directory {self.directory}: {error.strerror}"
@@ -119,7 +123,8 @@ class ObjectStore:
     def record_found(self, sizes: Mapping[bytes, int]) -> None:
         """Record objects that somebody else put there.
 
-        Nobody knows whether they are on disk already, so they are brought there.
+        Nobody knows whether they are on disk already, so they are brought there. Nor
+        what they are there for: they are leased as if they had just come.
 
         Raises:
             OSError: that fails.
@@ -128,7 +133,9 @@ class ObjectStore:
         paths = [self.path(hash_) for hash_ in sizes]
         self.sync_files(paths)
         self.sync_names(paths)
-        self.index.add_objects(sizes, self.now_ns())
+        with self.placing:  # what was collected meanwhile must not come back
+            there = {h: size for h, size in sizes.items() if self._is_file(h, size)}
+            self.index.add_objects(there, self.now_ns(), self.leases.until_ns())
 
     def sync_files(self, paths: Sequence[Path]) -> None:
         """Bring the content of files to disk."""
@@ -167,7 +174,7 @@ class ObjectStore:
                 self.path(hash_), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             )
         except FileNotFoundError:
-            self.index.forget_objects((hash_,))
+            self.forget_vanished((hash_,))
             raise ObjectNotFound(hash_) from None
         except OSError as error:
             raise CorruptObject(hash_, error.strerror or "unreadable") from error
@@ -178,6 +185,18 @@ class ObjectStore:
             self.put_aside(hash_, status, reason)
             raise CorruptObject(hash_, reason)
         return descriptor
+
+    def forget_vanished(self, hashes: Iterable[bytes]) -> int:
+        """Forget those objects whose files are gone; how many these were.
+
+        Raises:
+            StoreError: the index fails.
+        """
+        with self.placing:
+            gone = [h for h in hashes if not os.path.lexists(self.path(h))]
+            if gone:
+                self.index.forget_objects(gone)
+        return len(gone)
 
     def missing_files(self, sizes: Mapping[bytes, int]) -> list[bytes]:
         """Those objects of known size whose files are not there as they should be."""
@@ -202,16 +221,17 @@ class ObjectStore:
         return self.free_bytes() - min(_RESERVE_BYTES, self.capacity_bytes() // 50)
 
     def capacity_bytes(self) -> int:
-        """The size of the file system."""
+        """The size of the file system, without what is reserved for root."""
         status = os.statvfs(self.directory)
-        return status.f_blocks * status.f_frsize
+        reserved = status.f_bfree - status.f_bavail
+        return (status.f_blocks - reserved) * status.f_frsize
 
     def totals(self) -> ObjectTotals:
         """How much is stored."""
         return self.index.object_totals()
 
     def put_aside(self, hash_: bytes, seen: os.stat_result, reason: str) -> bool:
-        """Forget a damaged object, and put its file into quarantine.
+        """Put the file of a damaged object into quarantine, and forget the object.
 
         Args:
             hash_: the object.
@@ -219,7 +239,7 @@ class ObjectStore:
             reason: what is wrong with it.
 
         Returns:
-            Whether that was done: not if a good file has come in its place.
+            Whether that was done: not if it is gone, or a good file is in its place.
 
         Raises:
             OSError: the file cannot be moved.
@@ -227,20 +247,15 @@ class ObjectStore:
         """
         path = self.path(hash_)
         with self.placing:
-            if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
+            try:
+                if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
+                    return False
+            except FileNotFoundError:
                 return False
+            # In this order a crash in between does not bring it back as a good one.
+            self.quarantine.put(path, reason, separator="")
             self.index.forget_objects((hash_,))
-            self._quarantine(path, reason)
         return True
-
-    def _quarantine(self, path: Path, reason: str) -> None:
-        aside = self.directory / QUARANTINE
-        name = "".join(path.relative_to(self.directory).parts)
-        self.disk.make_directory(aside, DIRECTORY_MODE)
-        self.disk.rename(path, aside / name)
-        self.disk.sync_all((aside, path.parent))
-        self.quarantined += 1
-        self._log.error("object {name} put aside: {reason}", name=name, reason=reason)
 
     def _size_of_stranger(self, hash_: bytes) -> int:
         """The size of an object that the index does not know; 0: not there."""
@@ -250,10 +265,3 @@ class ObjectStore:
         except OSError:
             return 0
         return status.st_size if stat.S_ISREG(status.st_mode) else 0
-
-
-def _count_files(directory: Path) -> int:
-    try:
-        return len(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return 0

@@ -21,6 +21,7 @@ from imageserver.model.object_messages import (
 )
 from imageserver.objects.intake import Intake
 from imageserver.objects.store import ObjectStore
+from imageserver.rpc.connection_leases import ConnectionLeases
 from imageserver.rpc.reception import Reception
 from imageserver.rpc.streamer import FilePart, Streamer
 from imageserver.srpc.access import Caller
@@ -49,6 +50,7 @@ class ObjectService:
         self._store = store
         self._disk = disk
         self._streamer = Streamer(disk)
+        self._leases = ConnectionLeases(store.leases, disk)
         self.slots = DeferredSemaphore(GET_OBJECTS_SLOTS)
 
     def methods(
@@ -154,7 +156,7 @@ class ObjectService:
 
     async def add_objects(self, call: Call) -> None:
         """Take objects in, and answer each when it is on disk."""
-        intake = Intake(self._store)
+        intake = Intake(self._store, self._leases.of(call.channel))
         reception = Reception(call, intake, self._disk, self._check_length)
         try:
             await reception.run()

@@ -21,7 +21,13 @@ from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException, NotFound
 
 from imageserver.web.status import StatusSource
-from imageserver.web.units import show_bytes, show_count, show_duration, show_percent
+from imageserver.web.units import (
+    show_bytes,
+    show_count,
+    show_duration,
+    show_moment,
+    show_percent,
+)
 from imageserver.worker import Worker
 
 _HTTP_TIMEOUT_S = 60
@@ -61,7 +67,10 @@ class Pages:
             undefined=StrictUndefined,
         )
         environment.filters.update(
-            bytes=show_bytes, count=show_count, duration=show_duration
+            bytes=show_bytes,
+            count=show_count,
+            duration=show_duration,
+            moment=show_moment,
         )
         environment.globals.update(percent=show_percent)
         self._status_page = environment.get_template("status.html")

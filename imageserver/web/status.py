@@ -21,6 +21,7 @@ from imageserver.rpc.object_server import GET_OBJECTS_SLOTS, ObjectService
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.expiry import Expiry
 from imageserver.srpc.server import CallServer
+from imageserver.web.object_health import ObjectHealth, ObjectHealthSource
 from imageserver.worker import Worker
 
 _NEARLY_FULL_PERCENT = 95
@@ -59,6 +60,7 @@ class Status:
     object_bytes: int
     referenced_objects: int
     referenced_bytes: int
+    missing_objects: int
     quarantined: int
     capacity_bytes: int
     free_bytes: int
@@ -73,6 +75,7 @@ class Status:
     cpu_s: float
     resident_bytes: int
     python: str
+    health: ObjectHealth | None = None
     certificates: tuple[Expiry, ...] = ()
     certificates_outdated: bool = False
     attention: tuple[Attention, ...] = ()
@@ -95,6 +98,7 @@ class StatusSource:
         worker: Worker,
         now_s: Callable[[], float],
         credentials: CredentialWatch | None = None,
+        health: ObjectHealthSource | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
@@ -104,6 +108,7 @@ class StatusSource:
         self._worker = worker
         self._now_s = now_s
         self._credentials = credentials
+        self._health = health
         self._started_s = now_s()
         self._collecting = DeferredLock()
         self._latest: Status | None = None
@@ -146,7 +151,9 @@ class StatusSource:
             object_bytes=totals.bytes_,
             referenced_objects=totals.referenced_objects,
             referenced_bytes=totals.referenced_bytes,
-            quarantined=self._objects.quarantined + self._database.quarantined,
+            missing_objects=totals.missing_objects,
+            quarantined=len(self._objects.quarantine.names())
+            + len(self._database.quarantine.names()),
             capacity_bytes=self._objects.capacity_bytes(),
             free_bytes=self._objects.free_bytes(),
             connections=accounting.connections,
@@ -160,6 +167,7 @@ class StatusSource:
             cpu_s=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             python=sys.version.split()[0],
+            health=self._health.collect() if self._health is not None else None,
         )
         if self._credentials is not None:
             status = attrs.evolve(
@@ -170,7 +178,11 @@ class StatusSource:
                 ),
                 certificates_outdated=bool(self._credentials.problem),
             )
-        attention = [*_attention(status), *_certificates(status, self._now_s())]
+        attention = [
+            *_attention(status),
+            *_objects(status),
+            *_certificates(status, self._now_s()),
+        ]
         attention.sort(key=lambda found: found.level)  # "bad" comes before "warn"
         return attrs.evolve(status, attention=tuple(attention))
 
@@ -218,6 +230,39 @@ def _attention(status: Status) -> list[Attention]:
                 f"Images are being loaded: {status.images_loaded} of"
                 f" {status.images_to_load}.",
                 "Calls wait until this is done.",
+            )
+        )
+    return found
+
+
+def _objects(status: Status) -> list[Attention]:
+    """What is the matter with objects."""
+    found = []
+    if status.missing_objects and status.ready:
+        found.append(
+            Attention(
+                "bad",
+                f"{status.missing_objects} objects that images need are missing.",
+                "Upload them again, or delete these images.",
+            )
+        )
+    health = status.health
+    if health is None:
+        return found
+    if health.halted:
+        found.append(
+            Attention(
+                "bad",
+                "So many objects in a row are damaged that reading them was given up.",
+                "Look after disk and memory of this machine, then restart.",
+            )
+        )
+    if health.obstacle and status.ready:
+        found.append(
+            Attention(
+                "warn",
+                f"Unreferenced objects cannot be removed: {health.obstacle}.",
+                "The log names the files.",
             )
         )
     return found

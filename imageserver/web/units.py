@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 _PREFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
@@ -37,3 +39,9 @@ def show_duration(seconds: float) -> str:
 def show_percent(part: float, whole: float) -> str:
     """How much of ``whole`` is ``part``: ``12.3 %``."""
     return f"{100 * part / whole:.1f} %" if whole else "0.0 %"
+
+
+def show_moment(seconds: float) -> str:
+    """A point in time, in UTC, given in seconds since 1970."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%d %H:%M}"

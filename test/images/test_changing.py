@@ -124,7 +124,7 @@ def test_delete_replaced(stores, monkeypatch) -> None:
 
     def change(name):
         record = get(name)
-        stores.index.remove_image(name, {hash_of(A): 1})
+        stores.index.remove_image(name, {hash_of(A): 1}, 7)
         (stores.root / name).unlink()
         monkeypatch.setattr(stores.index, "image", get)
         stores.add(name, make_image({"a": A, "b": B}), POWERFUL)

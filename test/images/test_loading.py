@@ -203,7 +203,7 @@ def test_left_alone(open_stores, filled) -> None:
     assert stores.files() == before
     assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]
     assert sorted(stores.index.directories()) == [".", "dir", "dir/sub"]
-    assert stores.images.quarantined == 0
+    assert len(stores.images.quarantine.names()) == 0
 
 
 def test_expired(open_stores, filled) -> None:

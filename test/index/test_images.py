@@ -67,9 +67,9 @@ def test_references(index, record, counts) -> None:
     index.add_image(record("y"), Counter({B: 3}))
     assert counts() == {A: 1, B: 5, C: 0}
     assert index.object_totals() == ObjectTotals(3, 111, 2, 11)
-    index.remove_image("x", Counter({A: 1, B: 2}))
+    index.remove_image("x", Counter({A: 1, B: 2}), 7)
     assert counts() == {A: 0, B: 3, C: 0}
-    index.remove_image("y", Counter({B: 4}))
+    index.remove_image("y", Counter({B: 4}), 7)
     assert counts() == {A: 0, B: 0, C: 0}
     assert index.object_sizes([A, B, C]) == {A: 1, B: 10, C: 100}
 
@@ -80,7 +80,7 @@ def test_remove(index, record, counts) -> None:
     index.add_image(record("x"), {A: 1})
     index.add_image(record("y"), {A: 1})
     for _ in range(2):
-        index.remove_image("x", {A: 1})
+        index.remove_image("x", {A: 1}, 7)
     assert index.image_names() == ["y"]
     assert counts() == {A: 1}
 

@@ -11,10 +11,13 @@ import pytest
 from imageserver.disk import Disk
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
+from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.intake import Intake
+from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.store import ObjectStore
 from imageserver.testing import FaultyDisk, faulty
 
+INDEX_CHANGES = {"add_objects", "forget_objects", "forget_collectable", "set_note"}
 NOW_NS = 1_700_000_000_000_000_000
 
 
@@ -24,6 +27,7 @@ class Opened:
 
     index: SqliteIndex
     store: ObjectStore
+    now_ns: int = NOW_NS
 
     def upload(self, *contents, expected=False):
         """Upload objects in one group; their outcomes."""
@@ -34,6 +38,16 @@ class Opened:
         outcomes = intake.commit()
         intake.abandon()
         return outcomes
+
+    def collection(self, limits=None, **options):
+        """What collects its objects, with nothing in the way."""
+        obstacle = options.pop("obstacle", lambda: "")
+        limits = limits or CleanupLimits()
+        return Collection(self.store, self.store.index, limits, obstacle, **options)
+
+    def end_leases(self):
+        """Let time pass until no lease of before holds any more."""
+        self.now_ns += LEASE_NS
 
     def descriptors(self):
         """How many files below the directory are open."""
@@ -70,11 +84,12 @@ def open_store(tmp_path):
         if faults is not None:
             disk = FaultyDisk(faults, tmp_path / "backups")
             opened.append(disk)
-            seen = faulty(index, faults, {"add_objects", "forget_objects"})
-        store = ObjectStore(root, seen, disk, lambda: NOW_NS)
+            seen = faulty(index, faults, INDEX_CHANGES)
+        store = ObjectStore(root, seen, disk, lambda: process.now_ns)
+        process = Opened(index, store)
         if faults is None:
             store.open()
-        return Opened(index, store)
+        return process
 
     yield open_store
     for thing in opened:

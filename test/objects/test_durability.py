@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from itertools import count
 
 import pytest
 
 from imageserver.errors import StoreError
 from imageserver.model.hash import hash_of
+from imageserver.objects import collection as collection_module
 from imageserver.objects.intake import Outcome
-from imageserver.testing import Crash, Faults
+from imageserver.objects.leases import LEASE_NS
+from imageserver.objects.reconciliation import Reconciliation
+from imageserver.objects.scrub import Scrub
+from imageserver.testing import Crash, Faults, FaultyDisk
 
 FEW = [b"object %d" % n for n in range(3)]
 MANY = [b"object number %d" % n for n in range(20)]
+NOW_NS = 10**18
 SYNCS = ("sync", "sync_file_system")
 
 
@@ -206,3 +212,161 @@ def test_directories_of_others(open_store) -> None:
     assert opened.upload(FEW[0])[0].added
     opened.store.disk.lose_power()
     assert path.read_bytes() == FEW[0]
+
+
+def fill_and_age(opened, count):
+    """Upload objects and let their leases end; their contents, the oldest first."""
+    contents = [b"object number %d" % n for n in range(count)]
+    for content in contents:
+        opened.now_ns += 1
+        opened.upload(content)
+    opened.end_leases()
+    return contents
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_crash_in_a_collection(open_store, monkeypatch, power) -> None:
+    """Whenever a collection dies, the next process finds what it may not lose.
+
+    What the index knows is there, objects with leases are, and what is left over of
+    the others is found again.
+    """
+    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", 2)
+    leased = b"leased"
+    for number in count():
+        opened = open_store()
+        contents = fill_and_age(opened, 5)
+        opened.upload(leased)
+        now_ns = opened.now_ns
+        opened.index.close()
+        faults = Faults(number)
+        dying = open_store(faults)
+        dying.now_ns = now_ns
+        finished = False
+        try:
+            dying.collection().delete(80, 0)
+            finished = True
+        except Crash:
+            pass
+        if power:
+            dying.store.disk.lose_power()
+        dying.store.disk.close()
+        dying.index.close()
+        again = open_store()
+        for hash_, size in again.index.objects_after(b"", 99).items():
+            assert again.store.is_stored(hash_, size)
+        reconciliation = Reconciliation(again.store, time.time() + 1000)
+        for piece in range(Reconciliation.PIECES):
+            reconciliation.run_piece(piece)
+        files = set(again.files().values())
+        assert files >= {leased, contents[-1]}
+        assert len(again.index.objects_after(b"", 99)) == len(files)
+        if finished and not power:
+            assert files == {leased, contents[-1]}
+        again.now_ns = now_ns + 10 * LEASE_NS
+        again.collection().delete(100, 0)
+        assert again.files() == {}
+        again.index.close()
+        if finished:
+            break
+    assert number > 5
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES])
+def test_fault_in_a_collection(open_store, monkeypatch, number, lasting) -> None:
+    """What cannot be removed stays known, as old as it was; the rest goes.
+
+    When it can be removed again, it is, without a restart.
+    """
+    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", 2)
+    error = OSError(number, os.strerror(number))
+    for at in count():
+        opened = open_store()
+        contents = fill_and_age(opened, 5)
+        faults = Faults(at, error, lasting)
+        disk = FaultyDisk(faults, opened.store.directory.parent / "backups")
+        monkeypatch.setattr(opened.store, "disk", disk)
+        collected = opened.collection().delete(100, 0)
+        disk.close()
+        kept = {hash_of(content) for content in opened.files().values()}
+        assert opened.index.objects_after(b"", 99).keys() == kept
+        assert collected.objects == 5 - len(kept)
+        assert len(kept) == (5 - at if lasting else at < 5)
+        faults.fail_at = None
+        oldest_first = [hash_of(c) for c in contents if hash_of(c) in kept]
+        found = opened.index.collectable_objects(opened.now_ns, 99)
+        assert [each.hash_ for each in found] == oldest_first
+        opened.collection().delete(100, 0)
+        assert opened.files() == {}
+        opened.index.close()
+        if not kept:
+            break
+
+
+def test_index_fault_in_a_collection(open_store) -> None:
+    """If the index fails, no file is removed."""
+    opened = open_store()
+    contents = fill_and_age(opened, 3)
+    now_ns = opened.now_ns
+    failing = open_store(Faults(0, StoreError("index: database or disk is full")))
+    failing.now_ns = now_ns
+    with pytest.raises(StoreError, match="full"):
+        failing.collection().delete(100, 0)
+    assert set(opened.files().values()) == set(contents)
+    assert len(opened.index.objects_after(b"", 9)) == 3
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_crash_in_a_scrub(open_store, power) -> None:
+    """Whenever a scrub dies, damaged objects are put aside by the next, good ones stay.
+
+    A damaged object is in quarantine or in its place, never lost, and never known
+    without being there.
+    """
+    good, bad = b"good", b"bad object"
+    for number in count():
+        opened = open_store()
+        opened.upload(good, bad)
+        path = opened.store.path(hash_of(bad))
+        path.write_bytes(b"BAD object")
+        aside = opened.store.directory / ".quarantine" / hash_of(bad).hex()
+        opened.index.close()
+        faults = Faults(number)
+        dying = open_store(faults)
+        scrub = Scrub(dying.store, dying.store.index, lambda: NOW_NS, 1)
+        finished = False
+        try:
+            scrub.run_piece(1 << 30)
+            scrub.close()
+            finished = True
+        except Crash:
+            pass
+        if power:
+            dying.store.disk.lose_power()
+        dying.store.disk.close()
+        dying.index.close()
+        again = open_store()
+        assert path.exists() != aside.exists()
+        for piece in range(Reconciliation.PIECES):
+            Reconciliation(again.store, time.time() + 1000).run_piece(piece)
+        known = again.index.objects_after(b"", 9)
+        assert known.keys() == {
+            hash_of(good),
+            *([hash_of(bad)] if path.exists() else []),
+        }
+        scrub = Scrub(again.store, again.index, lambda: NOW_NS, 0)
+        scrub.resume()
+        while scrub.current is not None or not aside.exists():
+            scrub.run_piece(1 << 30)
+        assert again.index.objects_after(b"", 9).keys() == {hash_of(good)}
+        assert aside.read_bytes() == b"BAD object"
+        assert again.upload(bad)[0].added
+        for content in (good, bad):
+            again.store.path(hash_of(content)).unlink()
+        aside.unlink()
+        again.index.forget_objects([hash_of(good), hash_of(bad)])
+        again.index.close()
+        if finished:
+            break
+    assert number > 5

@@ -80,7 +80,7 @@ def test_damaged(opened, content) -> None:
     assert sizes(opened, A, B) == {hash_of(B): len(B)}
     aside = opened.store.directory / ".quarantine" / hash_of(A).hex()
     assert aside.read_bytes() == content
-    assert opened.store.quarantined == 1
+    assert len(opened.store.quarantine.names()) == 1
     assert opened.upload(A)[0].added
     assert reconcile(opened) == Findings()
 
@@ -99,6 +99,29 @@ def test_temporary(opened) -> None:
     path.rename(f"{path}~")
     assert reconcile(opened) == Findings()
     assert opened.files() == {}
+
+
+def test_recent_temporary(opened) -> None:
+    """What another program is perhaps just writing is left alone."""
+    path = put(opened.store, A)
+    path.rename(f"{path}~")
+    assert reconcile(opened, started_s=time.time() - 1000) == Findings()
+    assert list(opened.files().values()) == [A]
+
+
+def test_cannot_put_aside(opened) -> None:
+    """A damaged object that cannot be put aside does not keep others from being found.
+
+    It is still known, so that it is not found again as a good one.
+    """
+    opened.upload(A, B)
+    os.truncate(opened.store.path(hash_of(A)), 1)
+    found = opened.store.directory / hash_of(A).hex()[:2] / "ff" / ("f" * 124)
+    found.parent.mkdir()
+    found.write_bytes(B)
+    (opened.store.directory / ".quarantine").touch()
+    assert reconcile(opened) == Findings(found=1)
+    assert sizes(opened, A, B) == {hash_of(A): len(A), hash_of(B): len(B)}
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
-from processes import Client, Daemon, wait_until
+from calls import fetch, image_of, receive_answers, send_objects, stored_files
+from processes import Daemon, wait_until
 
-from imageserver import gob
-from imageserver.model.file_system import FileSystem
 from imageserver.model.hash import hash_of
-from imageserver.model.image import Image
 from imageserver.model.image_messages import (
     AddImageRequest,
     AddImageResponse,
@@ -24,60 +21,13 @@ from imageserver.model.image_messages import (
     MakeDirectoryRequest,
     MakeDirectoryResponse,
 )
-from imageserver.model.inode import DirectoryEntry, DirectoryInode, RegularInode
 from imageserver.model.object_messages import (
     AddObjectRequest,
-    AddObjectResponse,
     CheckObjectsRequest,
     CheckObjectsResponse,
-    GetObjectsRequest,
-    GetObjectsResponse,
 )
 
 pytestmark = pytest.mark.system
-
-
-def send_objects(client: Client, contents: list[bytes], *, end: bool) -> gob.Encoder:
-    """Send a stream of objects, with or without its end mark."""
-    assert client.begin("ObjectServer.AddObjects") == ""
-    encoder = gob.Encoder()
-    data = bytearray()
-    for content in contents:
-        data += encoder.encode(AddObjectRequest(len(content), hash_of(content)))
-        data += content
-    if end:
-        data += encoder.encode(AddObjectRequest())
-    client.send(bytes(data))
-    return encoder
-
-
-def receive_answers(client: Client, count: int) -> list[AddObjectResponse]:
-    """The answers to a stream of objects."""
-    decoder = gob.Decoder()
-    return [client.receive(AddObjectResponse, decoder) for _ in range(count)]
-
-
-def fetch(daemon: Daemon, contents: list[bytes]) -> bytes:
-    """Fetch objects, all of which must be there."""
-    with daemon.client() as client:
-        assert client.begin("ObjectServer.GetObjects") == ""
-        request = GetObjectsRequest(hashes=tuple(map(hash_of, contents)))
-        client.send(gob.Encoder().encode(request))
-        response = client.receive(GetObjectsResponse)
-        assert response.error == ""
-        return client.file.read(sum(response.object_sizes))
-
-
-def stored_files(daemon: Daemon) -> list[Path]:
-    """All object files."""
-    return [p for p in daemon.objects.glob("??/??/*") if p.is_file()]
-
-
-def image_of(content: bytes) -> Image:
-    """An image with one file."""
-    inode = RegularInode(0o100644, size=len(content), hash_=hash_of(content))
-    root = DirectoryInode((DirectoryEntry(b"file", 1),), 0o40755)
-    return Image(file_system=FileSystem({1: inode}, root=root))
 
 
 @pytest.mark.parametrize("count", [3, 300])

@@ -31,10 +31,13 @@ from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.image_messages import AddImageRequest
+from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.intake import Intake
+from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
+from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import ANONYMOUS, Caller, Policy
 from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.front_door import FrontDoorFactory
@@ -50,10 +53,8 @@ RECORDED_AT_S = 1_795_392_000
 """When the recordings were made, in seconds since 1970."""
 
 NOT_YET = {
-    "ImageServer.DeleteUnreferencedObjects",
     "ImageServer.GetImageArchive",
     "ImageServer.ImportTree",
-    "ImageServer.ListUnreferencedObjects",
     "ImageServer.RestoreImageFromArchive",
     "Logger.Debug",
     "Logger.GetStackTrace",
@@ -129,10 +130,15 @@ class Server:
         object_service = ObjectService(self._objects, worker)
         image_service = ImageService(self._database, worker, self.clock)
         self.local_upgrade = LocalUpgrade(random)
+        collection = Collection(self._objects, self._index, CleanupLimits(), lambda: "")
+        unreferenced_service = UnreferencedObjectService(
+            collection, self._index, self._now_ns, worker, worker
+        )
         methods = MethodTable(
             [
                 *self.local_upgrade.methods(),
                 *image_service.methods(open_reads=open_reads),
+                *unreferenced_service.methods(open_reads=open_reads),
                 *object_service.methods(
                     public_add=public_add,
                     public_check=False,
@@ -210,6 +216,10 @@ class Server:
             else:
                 self.add_image(name)
 
+    def end_leases(self) -> None:
+        """Let time pass until uploads are not kept any more without an image."""
+        self.clock.advance(LEASE_NS / _NANOSECONDS)
+
     def add_image(self, name: str, lifetime_s: int = 0) -> None:
         """Add the recorded image; each one is a second younger than the one before.
 
@@ -234,9 +244,10 @@ def build_state(server: Server, *parts: str) -> None:
 
     Args:
         server: the server.
-        parts: ``directories``, ``objects``, names of directories that end in a slash,
-            or names of images; those that have ``exp`` in them expire, unless it is
-            said that they are ``for ever``.
+        parts: ``directories``, ``objects``, ``later`` for when these are not kept any
+            more, names of directories that end in a slash, or names of images; those
+            that have ``exp`` in them expire, unless it is said that they are ``for
+            ever``.
     """
     for part in parts:
         if part == "directories":
@@ -247,6 +258,8 @@ def build_state(server: Server, *parts: str) -> None:
             server.make_directories(part.rstrip("/"))
         elif part.endswith(" for ever"):
             server.add_image(part.removesuffix(" for ever"))
+        elif part == "later":
+            server.end_leases()
         else:
             server.add_image(part, 3600 if "exp" in part else 0)
 

@@ -17,7 +17,11 @@ from twisted.python.failure import Failure
 from imageserver.disk import Disk
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Progress
+from imageserver.images.missing import MissingObjects
+from imageserver.index.base import ImageRecord
 from imageserver.index.sqlite import SqliteIndex
+from imageserver.objects.collection import CleanupLimits, Collection
+from imageserver.objects.scrub import Scrub, ScrubPass
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
@@ -27,6 +31,7 @@ from imageserver.srpc.expiry import Expiry
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.testing import InlineWorker
+from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
 
@@ -48,6 +53,11 @@ class Server:
     objects: ObjectStore
     progress: Progress
     credentials: Watched
+    scrub: Scrub
+    missing: MissingObjects
+    collection: Collection
+    index: SqliteIndex
+    obstacles: list[str]
 
     def exchange(self, *pieces: bytes) -> StringTransport:
         """Send pieces of a request; what became of the connection."""
@@ -83,12 +93,23 @@ def server(tmp_path: Path) -> Server:
     progress = Progress(finished=True)
     service = ObjectService(objects, worker)
     credentials = Watched()
+    scrub = Scrub(objects, index, lambda: 0, 1)
+    missing = MissingObjects(database, index)
+    collection = Collection(objects, index, CleanupLimits(), lambda: "")
+    obstacles = [""]
+    health = ObjectHealthSource(
+        *(objects, database, scrub, missing, collection),
+        lambda: obstacles[-1],
+        lambda: 7,
+    )
     status = StatusSource(
         *(database, objects, service, calls, progress, worker, clock.seconds),
         credentials,
+        health,
     )
     site = make_site(Pages(status, worker))
-    return Server(site, calls, objects, progress, credentials)
+    health_parts = (scrub, missing, collection, index, obstacles)
+    return Server(site, calls, objects, progress, credentials, *health_parts)
 
 
 def test_calm(server: Server) -> None:
@@ -105,7 +126,9 @@ def test_calm(server: Server) -> None:
 def test_attention(server: Server) -> None:
     """Insecure mode, damaged files, crashes and loading are named, worst first."""
     server.calls.policy = Policy(insecure=True)
-    server.objects.quarantined = 3
+    (server.objects.directory / ".quarantine").mkdir()
+    for name in "abc":
+        (server.objects.directory / ".quarantine" / name).touch()
     server.calls.accounting.methods["S.Open"].crashed = 2
     server.progress.finished = False
     server.progress.total = 7
@@ -114,6 +137,54 @@ def test_attention(server: Server) -> None:
     places = [body.index(text) for text in texts]
     assert places == sorted(places)
     assert "Nothing needs attention" not in body
+
+
+def test_no_check_yet(server: Server) -> None:
+    """Before objects were checked the page says so."""
+    body = server.get("/")[2]
+    assert "none yet" in body
+    assert "waiting" in body
+
+
+def test_health_of_objects(server: Server) -> None:
+    """The page tells how far the check of the objects is, and what it has found."""
+    server.scrub.last = ScrubPass(0, 86_400 * 10**9, "", 12_345, 1, damaged=3)
+    server.scrub.current = ScrubPass(0, position="80" * 64, objects=7, damaged=1)
+    server.collection.total.objects = 17
+    body = server.get("/")[2]
+    for text in ("1970-01-02 00:00", "12\u202f345 objects, 3 damaged", "50.2 %"):
+        assert text in body
+    values = json.loads(server.get("/?output=json")[2])["health"]
+    assert values["last_pass"]["damaged"] == 3
+    assert values["current_pass"]["objects"] == 7
+    assert (values["foreign_files"], values["collected_objects"]) == (7, 17)
+
+
+def test_missing_objects(server: Server) -> None:
+    """Missing objects are named with their images, which are no markup."""
+    hash_ = b"\xab" * 64
+    record = dict.fromkeys((field.name for field in attrs.fields(ImageRecord)), "")
+    numbers = ("count", "bytes", "offset", "ns", "inode")
+    record |= {name: 1 for name in record if name.endswith(numbers)}
+    record |= {"owner_users": (), "owner_groups": (), "tags": {}}
+    server.index.add_image(ImageRecord(**record), {hash_: 1})
+    names = ("<b>", *(f"image{n}" for n in range(11)))
+    server.missing.images = {hash_: names}
+    body = server.get("/")[2]
+    assert "1 objects that images need are missing" in body
+    assert "&lt;b&gt;, image0" in body
+    assert "and 2 more" in body
+    found = json.loads(server.get("/?output=json")[2])["health"]["missing"]
+    assert found == [{"hash_hex": hash_.hex(), "images": list(names)}]
+
+
+def test_troubled_objects(server: Server) -> None:
+    """What keeps objects from being checked or removed is told."""
+    server.scrub.halted = True
+    server.obstacles.append("there is a war")
+    body = server.get("/")[2]
+    assert "reading them was given up" in body
+    assert "cannot be removed: there is a war" in body
 
 
 def test_certificates(server: Server) -> None:
