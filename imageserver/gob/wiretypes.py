@@ -134,6 +134,9 @@ class WireTypes:
         self._definitions: dict[int, Definition] = {}
         self._limit = limit
 
+    def __len__(self) -> int:
+        return len(self._definitions)
+
     def get(self, id_: int) -> Definition | None:
         """The definition of type ``id_``, if there is one."""
         return self._definitions.get(id_)

@@ -56,7 +56,7 @@ class DirectoryLayout:
             return None
         self._table.directories[number] = entries
         if self._is_ours:
-            return b""
+            return data[start:end]
         if head is None:
             return _encode_fields(tail.groups(), first_delta=2)
         return b"\1" + data[head.start(1) : position] + _encode_fields(tail.groups(), 1)

@@ -46,8 +46,8 @@ class Layout(Protocol):
         """Take an inode from ``data[start:end]``.
 
         Returns:
-            The inode in our encoding, empty if it is in that already; or ``None`` if
-            it is not in the usual form, and nothing was taken.
+            The inode in our encoding; or ``None`` if it is not in the usual form, and
+            nothing was taken.
         """
 
 
@@ -63,7 +63,10 @@ class PlainLayout:
         self._table = table
         self._inode = cls()
         self._is_usual = field_names(definition) == field_names(cls)
-        self._pattern = re.compile(struct_pattern(cls), re.DOTALL)
+        values = value_patterns(cls)
+        self._pattern = re.compile(
+            patterns.fields(range(len(values)), values), re.DOTALL
+        )
         self._ends_in_string = _field_types(cls)[-1] in (STRING, BYTE_STRING)
 
     def take(self, number: bytes, data: bytes, start: int, end: int) -> bytes | None:
@@ -77,13 +80,12 @@ class PlainLayout:
         if data[position:end] != END:
             return None
         self._table.add(number, self._inode)
-        return b""
+        return data[start:end]
 
 
-def struct_pattern(cls: type, first_group: int = 1) -> bytes:
-    """What matches inodes of a class, up to the content of a last string or hash."""
-    values = [_value_pattern(type_) for type_ in _field_types(cls)]
-    return patterns.fields(range(len(values)), values, first_group=first_group)
+def value_patterns(cls: type) -> list[bytes]:
+    """What matches the fields of inodes; of strings and hashes the length only."""
+    return [_value_pattern(type_) for type_ in _field_types(cls)]
 
 
 def _field_types(cls: type) -> list[Type]:
