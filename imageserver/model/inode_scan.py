@@ -8,7 +8,7 @@ message: it, and whatever else is unusual, is decoded like any other value.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Iterable
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
@@ -38,39 +38,36 @@ TABLE = gob.Map(gob.UINT, INODE, "InodeTable")
 _AT_ONCE = 4_096
 _NIL = b"\0"
 _CLASSES = {name: cls for cls, name in INODES.by_class.items()}
-_NAMES = b"|".join(
-    re.escape(uint_bytes(len(name)) + name.encode()) for name in _CLASSES
-)
-_NUMBER = patterns.number(zero=True)
-_ANY = re.compile(
-    b"(%s)((?:%s)%s)(%s)" % (_NUMBER, _NAMES, patterns.number(16), LENGTH), re.DOTALL
-)
-"""The beginning of any inode in the usual form: its number, its header, its length."""
-
-_NEVER = re.compile(b"(?!)")
 
 
-@lru_cache(maxsize=64)
-def _regular(header: bytes) -> re.Pattern[bytes]:
-    """What matches regular inodes in the usual form, up to their hash.
+def _pattern(
+    classes: Iterable[type], length: bytes, content: bytes = b""
+) -> re.Pattern[bytes]:
+    """What matches the beginning of inodes in the usual form.
 
-    Groups: 1 the number, 2 the length, and the last one that matches the size.
+    Groups: 1 the number, 2 name and type id, 3 the length of the content.
 
     Args:
-        header: the header of regular inodes in a stream.
+        classes: theirs.
+        length: what matches the length.
+        content: what matches the beginning of the content.
     """
-    *values, hash_ = value_patterns(RegularInode)
-    return re.compile(
-        b"(%s)%s(%s)%s"
-        % (
-            _NUMBER,
-            re.escape(header),
-            patterns.number(8),
-            patterns.fields_up_to(values, hash_),
-        ),
-        re.DOTALL,
+    names = [INODES.by_class[cls].encode() for cls in classes]
+    headers = b"(?:%s)%s" % (
+        b"|".join([re.escape(uint_bytes(len(name)) + name) for name in names]),
+        patterns.number(16),
     )
+    number = patterns.number(zero=True)
+    pattern = b"(%s)(%s)(%s)%s" % (number, headers, length, content)
+    return re.compile(pattern, re.DOTALL)
 
+
+_ANY = _pattern(INODES.by_class, LENGTH)
+*_values, _hash = value_patterns(RegularInode)
+_REGULAR = _pattern(
+    [RegularInode], patterns.number(8), patterns.fields_up_to(_values, _hash)
+)
+"""Up to the hash; the last group that matches is the size."""
 
 # Canonical image files define the types of the table first: their ids are these.
 _ENCODER = gob.Encoder()
@@ -117,8 +114,7 @@ class _Scan:
         self._table = InodeTable()
         self._kinds: dict[tuple[str, int], _Kind] = {}
         self._layouts: dict[bytes, tuple[Layout, bytes]] = {}
-        self._regular = _NEVER
-        self._regular_header = b""
+        self._regular_headers = b"", b""  # theirs and ours
         self._hashes: list[bytes] = []
         self._sizes: list[bytes] = []
 
@@ -144,14 +140,14 @@ class _Scan:
         Returns:
             How many, up to the limit.
         """
-        data, position, match = cursor.data, cursor.position, self._regular.match
-        encoded, header = self._table.encoded, self._regular_header
-        hashes, sizes = self._hashes, self._sizes
+        data, position, match = cursor.data, cursor.position, _REGULAR.match
+        encoded, hashes, sizes = self._table.encoded, self._hashes, self._sizes
+        regular, our_header = self._regular_headers
         numbers: list[bytes] = []
         copied = position
         while len(numbers) < limit:
             found = match(data, position)
-            if found is None:
+            if found is None or found[2] != regular:
                 encoded += data[copied:position]
                 copied = position
                 other = self._pass_other(data, position)
@@ -161,8 +157,8 @@ class _Scan:
                 numbers.append(number)
                 copied = position
                 continue
-            number, length, size = found.group(1, 2, found.lastindex or 0)
-            header_end, start = found.span(2)
+            number, length, size = found.group(1, 3, found.lastindex or 0)
+            header_end, start = found.span(3)
             end = start + length[-1]
             if data[end - 1]:
                 break
@@ -170,7 +166,7 @@ class _Scan:
             hashes.append(data[found.end() : end - 1])
             sizes.append(size or END)
             encoded += data[copied : found.end(1)]
-            encoded += header
+            encoded += our_header
             copied, position = header_end, end
         encoded += data[copied:position]
         cursor.position = position
@@ -229,8 +225,7 @@ class _Scan:
             if kind.layout is not None:
                 self._layouts[kind.header] = kind.layout, kind.our_header
             elif kind.is_usual:
-                self._regular = _regular(kind.header)
-                self._regular_header = kind.our_header
+                self._regular_headers = kind.header, kind.our_header
         return kind
 
 
