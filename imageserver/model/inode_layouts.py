@@ -21,6 +21,7 @@ from imageserver.gob import (
     struct_info,
     uint_bytes,
 )
+from imageserver.gob.cursor import Cursor
 from imageserver.gob.patterns import read_number
 from imageserver.gob.wiretypes import Definition, StructType
 from imageserver.model.inode import Inode
@@ -42,12 +43,15 @@ def field_names(definition: Definition | type | None) -> list[str]:
 class Layout(Protocol):
     """Takes from the inodes of one type what the table needs."""
 
-    def take(self, number: bytes, data: bytes, start: int, end: int) -> bytes | None:
-        """Take an inode from ``data[start:end]``.
+    def take(self, number: bytes, cursor: Cursor, start: int, end: int) -> bytes | None:
+        """Take an inode from ``cursor.data[start:end]``.
 
         Returns:
             The inode in our encoding; or ``None`` if it is not in the usual form, and
             nothing was taken.
+
+        Raises:
+            GobDecodeError: there are too many elements.
         """
 
 
@@ -69,8 +73,9 @@ class PlainLayout:
         )
         self._ends_in_string = _field_types(cls)[-1] in (STRING, BYTE_STRING)
 
-    def take(self, number: bytes, data: bytes, start: int, end: int) -> bytes | None:
+    def take(self, number: bytes, cursor: Cursor, start: int, end: int) -> bytes | None:
         """See :class:`Layout`."""
+        data = cursor.data
         found = self._pattern.match(data, start, end)
         if found is None or not self._is_usual:
             return None

@@ -150,7 +150,7 @@ class _Scan:
             if found is None or found[2] != regular:
                 encoded += data[copied:position]
                 copied = position
-                other = self._pass_other(data, position)
+                other = self._pass_other(cursor, position)
                 if other is None:
                     break
                 number, position = other
@@ -173,19 +173,19 @@ class _Scan:
         self._table.numbers.update(numbers)
         return len(numbers)
 
-    def _pass_other(self, data: bytes, position: int) -> tuple[bytes, int] | None:
+    def _pass_other(self, cursor: Cursor, position: int) -> tuple[bytes, int] | None:
         """Pass over an inode that is not regular.
 
         Returns:
             Its number and the position behind it; ``None`` if it is unusual.
         """
-        found = _ANY.match(data, position)
+        found = _ANY.match(cursor.data, position)
         if found is None or found[2] not in self._layouts:
             return None
         number, (layout, our_header) = found[1], self._layouts[found[2]]
         start = found.end()
         end = start + read_number(found[3])
-        content = layout.take(number, data, start, end)
+        content = layout.take(number, cursor, start, end)
         if content is None:
             return None
         self._table.encoded += number + our_header + uint_bytes(len(content)) + content

@@ -252,7 +252,7 @@ def test_deep_nesting(data) -> None:
 
 @pytest.mark.parametrize("first", [0, 96, 192, 255])
 def test_memory_of_hashes(first) -> None:
-    """Lists of hashes, the longest that clients send, take hardly more than they are."""
+    """Lists of hashes, the longest messages but images, take little memory."""
     count, hash_ = 100_000, bytes(min(first + n, 255) for n in range(64))
     *definitions, message = wire.messages(
         gob.Encoder().encode((hash_,) * count, gob.Slice(HASH))
