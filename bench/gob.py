@@ -34,6 +34,7 @@ T = TypeVar("T")
 _LIMITS = gob.Limits(message_bytes=512 << 20)
 _CACHE = Path("build/bench").resolve()
 _RUNS = 5
+_PAUSE_RUNS = 3
 _SMALL_RUNS = 20_000
 _TICK_S = 0.001
 
@@ -157,8 +158,8 @@ def _rows(peer: GobPeer, directory: Path) -> Iterator[Row]:
         memory.peak_bytes,
         beside.format(go_decoding, done.wall_s / go_decoding),
     )
-    done = measure(pause_others, image, runs=1)
-    longest, second = done.result
+    pauses = [measure(pause_others, image, runs=1).result for _ in range(_PAUSE_RUNS)]
+    longest, second = min(pauses)  # other processes only make them longer
     yield Row(
         "  longest pause of others while it is taken in",
         f"{longest * 1e3:.1f} ms",

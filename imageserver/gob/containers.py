@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from imageserver.errors import GobDecodeError
 from imageserver.gob.byte_arrays import read_list
 from imageserver.gob.cursor import Cursor
+from imageserver.gob.declarations import struct_info
 from imageserver.gob.primitives import read_uint
 from imageserver.gob.reader import Reader, Steps, ranged_reader
-from imageserver.gob.schema import Type
 
 Step: TypeAlias = tuple[int | None, Reader]
 """Where the value of a field goes, ``None`` for nowhere, and what reads it."""
@@ -173,15 +174,24 @@ def map_reader(key: Reader, value: Reader) -> Reader:
     return Reader(read_map)
 
 
-def struct_reader(cls: type, types: list[Type], steps: list[Step]) -> Reader:
-    """The reader for instances of ``cls``, whose fields have these types."""
-    zeros = [type_.zero for type_ in types]
-    empty = cls(*zeros)  # one for all: it takes a byte on the wire, but many here
+def struct_reader(cls: type, steps: list[Step]) -> Reader:
+    """The reader for instances of a class that was declared as a struct."""
+    zeros, empty = _zeros(cls)
 
     def finish(values: list[Any]) -> Any:
         return cls(*values)
 
     return _fields_reader(zeros, finish, lambda: empty, steps)
+
+
+@lru_cache(maxsize=1024)
+def _zeros(cls: type) -> tuple[list[Any], Any]:
+    """The values of absent fields, and an instance of which all are absent.
+
+    It is one for all: it takes a byte on the wire, but many here.
+    """
+    zeros = [field.type.zero for field in struct_info(cls).fields]
+    return zeros, cls(*zeros)
 
 
 def dict_reader(names: list[str], fields: list[Reader]) -> Reader:

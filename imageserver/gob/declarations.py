@@ -43,10 +43,21 @@ class StructField:
 
 @attrs.frozen
 class StructInfo:
-    """What :func:`struct` knows of a class."""
+    """What :func:`struct` knows of a class.
+
+    Attributes:
+        name: its name on the wire.
+        fields: its fields.
+        slots: the places of the fields by their names on the wire.
+    """
 
     name: str
     fields: tuple[StructField, ...]
+    slots: dict[str, int] = attrs.field(init=False)
+
+    @slots.default
+    def _find_slots(self) -> dict[str, int]:
+        return {field.name: slot for slot, field in enumerate(self.fields)}
 
 
 def field(

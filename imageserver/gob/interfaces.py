@@ -44,15 +44,30 @@ def interface_reader(
         id_ = yield from read_type_id(cursor, types, limits)
         content_type = _content_type(name, type_)
         reader = content_reader(id_, content_type)
-        read_uint(cursor)  # its length, which is not needed
-        value: Any = reader.read(cursor)
-        if reader.resumable:
-            value = yield from value
+        value = yield from read_content(cursor, types, reader)
         if isinstance(content_type, schema.Struct):
             return value
         return InterfaceValue(name, value)
 
     return Reader(read_interface, resumable=True)
+
+
+def read_content(cursor: Cursor, types: WireTypes, reader: Reader) -> Steps:
+    """Read the length of an interface value's content, and the content.
+
+    Raises:
+        GobDecodeError: as ``reader``, or the length is wrong. Where definitions cut in,
+            it is the length of a piece, and tells nothing.
+    """
+    length = read_uint(cursor)
+    data, end, type_count = cursor.data, cursor.position + length, len(types)
+    value: Any = reader.read(cursor)
+    if reader.resumable:
+        value = yield from value
+    is_whole = cursor.data is data and len(types) == type_count
+    if is_whole and cursor.position != end:
+        raise GobDecodeError("wrong length of an interface's value")
+    return value
 
 
 def read_name(cursor: Cursor) -> str:

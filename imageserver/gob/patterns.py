@@ -33,25 +33,49 @@ def fields(
     values: Sequence[bytes],
     *,
     after: int = -1,
-    first_group: int = 1,
 ) -> bytes:
     """Fields of a struct, each of which may be left out.
 
-    Each value is a group.
+    Each value is a group; they must be the first ones of the whole expression.
 
     Args:
         positions: which fields they are in the definition; ascending.
         values: the patterns of their values, without groups.
         after: the position of the last field in front of them.
-        first_group: how many groups are in front of the pattern, and one more.
     """
     pattern = b""
     for index, (position, value) in enumerate(zip(positions, values, strict=True)):
         delta = b"\\x%02x" % (position - after)
-        for group, earlier in enumerate(positions[:index], first_group):
+        for group, earlier in enumerate(positions[:index], 1):
             delta = b"(?(%d)\\x%02x|%s)" % (group, position - earlier, delta)
         pattern += b"(?:%s(%s))?" % (delta, value)
     return pattern
+
+
+def fields_up_to(values: Sequence[bytes], last: bytes, after: int = -1) -> bytes:
+    """The first fields of a struct, the last of which is always there.
+
+    There is an alternative for each choice of fields, which is much quicker to match
+    than conditions. The value in front of the last one is a group in each: the last
+    group that matched, empty if the field is left out.
+
+    Args:
+        values: the patterns of values that may be left out, without groups.
+        last: the pattern of the last value, without groups.
+        after: the position of the last field in front of them.
+    """
+    next_to_last = len(values) - 1
+    alternatives = []
+    for position in range(after + 1, len(values)):
+        value = values[position]
+        alternatives.append(
+            b"\\x%02x" % (position - after)
+            + (b"(%s)" % value if position == next_to_last else value)
+            + fields_up_to(values, last, position)
+        )
+    end = b"\\x%02x" % (len(values) - after) + last
+    alternatives.append(end if after == next_to_last else b"()" + end)
+    return b"(?:" + b"|".join(alternatives) + b")"
 
 
 def read_number(encoded: bytes) -> int:

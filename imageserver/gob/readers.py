@@ -216,9 +216,12 @@ class Readers:
 
     def _make_struct(self, wire: StructType, cls: type) -> Reader:
         info = struct_info(cls)
-        slots = {field.name: slot for slot, field in enumerate(info.fields)}
-        names = {field.name for field in wire.fields}
-        if names and slots and names.isdisjoint(slots):
+        slots = info.slots
+        if (
+            wire.fields
+            and slots
+            and not any(field.name in slots for field in wire.fields)
+        ):
             raise GobDecodeError(
                 f"type mismatch: no fields matched compiling decoder for {info.name}"
             )
@@ -231,4 +234,4 @@ class Readers:
             except GobDecodeError as error:
                 where = f"{info.name}.{field.name[:64]}"
                 raise GobDecodeError(f"{error} in field {where}") from error
-        return struct_reader(cls, [field.type for field in info.fields], steps)
+        return struct_reader(cls, steps)

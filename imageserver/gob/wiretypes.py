@@ -134,6 +134,9 @@ class WireTypes:
         self._definitions: dict[int, Definition] = {}
         self._limit = limit
 
+    def __len__(self) -> int:
+        return len(self._definitions)
+
     def get(self, id_: int) -> Definition | None:
         """The definition of type ``id_``, if there is one."""
         return self._definitions.get(id_)
@@ -215,6 +218,11 @@ def _read_opaque(cursor: Cursor, method: int) -> OpaqueType:
     return OpaqueType(name or "", method)
 
 
+_READ_OPAQUE = [
+    partial(_read_opaque, method=method) for method in (BY_GOB, BY_BINARY, BY_TEXT)
+]
+
+
 def read_definition(cursor: Cursor, limits: Limits) -> Definition:
     """Read the body of a definition, behind the id.
 
@@ -228,9 +236,7 @@ def read_definition(cursor: Cursor, limits: Limits) -> Definition:
         _read_slice,
         partial(_read_struct, limit=limits.fields),
         _read_map,
-        partial(_read_opaque, method=BY_GOB),
-        partial(_read_opaque, method=BY_BINARY),
-        partial(_read_opaque, method=BY_TEXT),
+        *_READ_OPAQUE,
     )
     found: list[Definition] = [kind for kind in kinds if kind is not None]
     if len(found) != 1:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from imageserver.gob import patterns
+from imageserver.gob.cursor import Cursor
 from imageserver.gob.patterns import read_number
 from imageserver.gob.wiretypes import Definition, SliceType, StructType, WireTypes
 from imageserver.model.inode import DirectoryEntry, DirectoryInode
@@ -40,14 +41,30 @@ class DirectoryLayout:
         self._tail = re.compile(patterns.fields(others, values, after=first), re.DOTALL)
         self._tail_alone = re.compile(patterns.fields(others, values), re.DOTALL)
 
-    def take(self, number: bytes, data: bytes, start: int, end: int) -> bytes | None:
+    def take(self, number: bytes, cursor: Cursor, start: int, end: int) -> bytes | None:
         """See :class:`Layout`."""
         if not self._is_known:
             return None
+        head = self._head.match(cursor.data, start, end)
+        count = 0 if head is None else read_number(head[1])
+        cursor.count(count)
+        content = self._take(number, cursor.data, head, count, start, end)
+        if content is None:
+            cursor.count(-count)  # whoever reads it counts for himself
+        return content
+
+    def _take(
+        self,
+        number: bytes,
+        data: bytes,
+        head: re.Match[bytes] | None,
+        count: int,
+        start: int,
+        end: int,
+    ) -> bytes | None:
         entries, position, pattern = Entries(), start, self._tail_alone
-        head = self._head.match(data, start, end)
         if head is not None:
-            found = _read_entries(data, head.end(), end, read_number(head[1]))
+            found = _read_entries(data, head.end(), end, count)
             if found is None:
                 return None
             (entries, position), pattern = found, self._tail
@@ -56,7 +73,7 @@ class DirectoryLayout:
             return None
         self._table.directories[number] = entries
         if self._is_ours:
-            return b""
+            return data[start:end]
         if head is None:
             return _encode_fields(tail.groups(), first_delta=2)
         return b"\1" + data[head.start(1) : position] + _encode_fields(tail.groups(), 1)

@@ -21,6 +21,7 @@ from imageserver.gob import (
     struct_info,
     uint_bytes,
 )
+from imageserver.gob.cursor import Cursor
 from imageserver.gob.patterns import read_number
 from imageserver.gob.wiretypes import Definition, StructType
 from imageserver.model.inode import Inode
@@ -42,12 +43,15 @@ def field_names(definition: Definition | type | None) -> list[str]:
 class Layout(Protocol):
     """Takes from the inodes of one type what the table needs."""
 
-    def take(self, number: bytes, data: bytes, start: int, end: int) -> bytes | None:
-        """Take an inode from ``data[start:end]``.
+    def take(self, number: bytes, cursor: Cursor, start: int, end: int) -> bytes | None:
+        """Take an inode from ``cursor.data[start:end]``.
 
         Returns:
-            The inode in our encoding, empty if it is in that already; or ``None`` if
-            it is not in the usual form, and nothing was taken.
+            The inode in our encoding; or ``None`` if it is not in the usual form, and
+            nothing was taken.
+
+        Raises:
+            GobDecodeError: there are too many elements.
         """
 
 
@@ -63,11 +67,15 @@ class PlainLayout:
         self._table = table
         self._inode = cls()
         self._is_usual = field_names(definition) == field_names(cls)
-        self._pattern = re.compile(struct_pattern(cls), re.DOTALL)
+        values = value_patterns(cls)
+        self._pattern = re.compile(
+            patterns.fields(range(len(values)), values), re.DOTALL
+        )
         self._ends_in_string = _field_types(cls)[-1] in (STRING, BYTE_STRING)
 
-    def take(self, number: bytes, data: bytes, start: int, end: int) -> bytes | None:
+    def take(self, number: bytes, cursor: Cursor, start: int, end: int) -> bytes | None:
         """See :class:`Layout`."""
+        data = cursor.data
         found = self._pattern.match(data, start, end)
         if found is None or not self._is_usual:
             return None
@@ -77,13 +85,12 @@ class PlainLayout:
         if data[position:end] != END:
             return None
         self._table.add(number, self._inode)
-        return b""
+        return data[start:end]
 
 
-def struct_pattern(cls: type, first_group: int = 1) -> bytes:
-    """What matches inodes of a class, up to the content of a last string or hash."""
-    values = [_value_pattern(type_) for type_ in _field_types(cls)]
-    return patterns.fields(range(len(values)), values, first_group=first_group)
+def value_patterns(cls: type) -> list[bytes]:
+    """What matches the fields of inodes; of strings and hashes the length only."""
+    return [_value_pattern(type_) for type_ in _field_types(cls)]
 
 
 def _field_types(cls: type) -> list[Type]:

@@ -8,15 +8,14 @@ message: it, and whatever else is unusual, is decoded like any other value.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
 from imageserver.gob import Struct, patterns, uint_bytes
 from imageserver.gob.byte_arrays import read_byte_arrays
 from imageserver.gob.cursor import Cursor
-from imageserver.gob.interfaces import read_name, read_type_id
+from imageserver.gob.interfaces import read_content, read_name, read_type_id
 from imageserver.gob.patterns import read_number
 from imageserver.gob.primitives import read_uint, write_int, write_string
 from imageserver.gob.reader import Reader, Steps
@@ -30,7 +29,7 @@ from imageserver.model.inode_layouts import (
     Layout,
     PlainLayout,
     field_names,
-    struct_pattern,
+    value_patterns,
 )
 from imageserver.model.inode_table import InodeTable
 
@@ -39,40 +38,36 @@ TABLE = gob.Map(gob.UINT, INODE, "InodeTable")
 _AT_ONCE = 4_096
 _NIL = b"\0"
 _CLASSES = {name: cls for cls, name in INODES.by_class.items()}
-_NAMES = b"|".join(
-    re.escape(uint_bytes(len(name)) + name.encode()) for name in _CLASSES
-)
-_HEADER = b"(?:%s)%s" % (_NAMES, patterns.number(16))
-_NEVER = b"(?!)"
 
 
-@lru_cache(maxsize=64)
-def _beginning(regular: bytes | None) -> re.Pattern[bytes]:
-    """What matches the beginning of an inode in the usual form.
+def _pattern(
+    classes: Iterable[type], length: bytes, content: bytes = b""
+) -> re.Pattern[bytes]:
+    """What matches the beginning of inodes in the usual form.
 
-    Regular inodes are matched up to their hash, since there are so many. Groups: 1 the
-    number; 2 and 3 header and length of regular inodes, 9 their size; 11 and 12 header
-    and length of others.
+    Groups: 1 the number, 2 name and type id, 3 the length of the content.
 
     Args:
-        regular: the header of regular inodes, once it is known.
+        classes: theirs.
+        length: what matches the length.
+        content: what matches the beginning of the content.
     """
-    header = _NEVER if regular is None else re.escape(regular)
-    content = struct_pattern(RegularInode, first_group=4)
-    return re.compile(
-        b"(%s)(?:(%s)(%s)%s(?(10)|%s)|(%s)(%s))"
-        % (
-            patterns.number(zero=True),
-            header,
-            patterns.number(8),
-            content,
-            _NEVER,
-            _HEADER,
-            LENGTH,
-        ),
-        re.DOTALL,
+    names = [INODES.by_class[cls].encode() for cls in classes]
+    headers = b"(?:%s)%s" % (
+        b"|".join([re.escape(uint_bytes(len(name)) + name) for name in names]),
+        patterns.number(16),
     )
+    number = patterns.number(zero=True)
+    pattern = b"(%s)(%s)(%s)%s" % (number, headers, length, content)
+    return re.compile(pattern, re.DOTALL)
 
+
+_ANY = _pattern(INODES.by_class, LENGTH)
+*_values, _hash = value_patterns(RegularInode)
+_REGULAR = _pattern(
+    [RegularInode], patterns.number(8), patterns.fields_up_to(_values, _hash)
+)
+"""Up to the hash; the last group that matches is the size."""
 
 # Canonical image files define the types of the table first: their ids are these.
 _ENCODER = gob.Encoder()
@@ -102,7 +97,6 @@ class _Kind:
         self.header = bytes(header)
         self.type = Struct(cls)
         self.our_header = _ENCODER.interface_header(name, self.type)
-        self.is_foreign = self.header != self.our_header
         self.reader = readers.top_level(id_, self.type)
         self.is_usual = field_names(definition) == field_names(cls)
         self.layout: Layout | None = None
@@ -119,7 +113,8 @@ class _Scan:
         self._readers = readers
         self._table = InodeTable()
         self._kinds: dict[tuple[str, int], _Kind] = {}
-        self._beginning = _beginning(None)
+        self._layouts: dict[bytes, tuple[Layout, bytes]] = {}
+        self._regular_headers = b"", b""  # theirs and ours
         self._hashes: list[bytes] = []
         self._sizes: list[bytes] = []
 
@@ -145,48 +140,56 @@ class _Scan:
         Returns:
             How many, up to the limit.
         """
-        data, position = cursor.data, cursor.position
-        match, encoded = self._beginning.match, self._table.encoded
-        kinds = {kind.header: kind for kind in self._kinds.values()}
-        layouts = {header: kind.layout for header, kind in kinds.items()}
-        hashes, sizes = self._hashes, self._sizes
-        numbers = []
+        data, position, match = cursor.data, cursor.position, _REGULAR.match
+        encoded, hashes, sizes = self._table.encoded, self._hashes, self._sizes
+        regular, our_header = self._regular_headers
+        numbers: list[bytes] = []
         copied = position
-        for _ in range(limit):
+        while len(numbers) < limit:
             found = match(data, position)
-            if found is None:
+            if found is None or found[2] != regular:
+                encoded += data[copied:position]
+                copied = position
+                other = self._pass_other(cursor, position)
+                if other is None:
+                    break
+                number, position = other
+                numbers.append(number)
+                copied = position
+                continue
+            number, length, size = found.group(1, 3, found.lastindex or 0)
+            header_end, start = found.span(3)
+            end = start + length[-1]
+            if data[end - 1]:
                 break
-            number, header, length, size, other = found.group(1, 2, 3, 9, 11)
-            content: bytes | None = b""
-            if other is None:
-                kind, group = kinds[header], 2
-                end = found.end(3) + length[-1]
-                if data[end - 1]:
-                    break
-                hashes.append(data[found.end() : end - 1])
-                sizes.append(size or END)
-            else:
-                layout = layouts.get(other)
-                if layout is None:
-                    break
-                kind, group = kinds[other], 11
-                end = found.end() + read_number(found[12])
-                content = layout.take(number, data, found.end(), end)
-                if content is None:
-                    break
             numbers.append(number)
-            position = end
-            if content or kind.is_foreign:
-                encoded += data[copied : found.start(group)]
-                encoded += kind.our_header
-                copied = found.end(group)
-                if content:
-                    encoded += uint_bytes(len(content)) + content
-                    copied = end
+            hashes.append(data[found.end() : end - 1])
+            sizes.append(size or END)
+            encoded += data[copied : found.end(1)]
+            encoded += our_header
+            copied, position = header_end, end
         encoded += data[copied:position]
         cursor.position = position
         self._table.numbers.update(numbers)
         return len(numbers)
+
+    def _pass_other(self, cursor: Cursor, position: int) -> tuple[bytes, int] | None:
+        """Pass over an inode that is not regular.
+
+        Returns:
+            Its number and the position behind it; ``None`` if it is unusual.
+        """
+        found = _ANY.match(cursor.data, position)
+        if found is None or found[2] not in self._layouts:
+            return None
+        number, (layout, our_header) = found[1], self._layouts[found[2]]
+        start = found.end()
+        end = start + read_number(found[3])
+        content = layout.take(number, cursor, start, end)
+        if content is None:
+            return None
+        self._table.encoded += number + our_header + uint_bytes(len(content)) + content
+        return number, end
 
     def _take_regular(self) -> None:
         """Take what was collected of regular inodes."""
@@ -205,10 +208,7 @@ class _Scan:
             return
         id_ = yield from read_type_id(cursor, self._readers.types, self._readers.limits)
         kind = self._kind(name, id_)
-        read_uint(cursor)  # its length, which is not needed
-        inode: Any = kind.reader.read(cursor)
-        if kind.reader.resumable:
-            inode = yield from inode
+        inode = yield from read_content(cursor, self._readers.types, kind.reader)
         self._table.add(number, inode)
         content = bytearray()
         _ENCODER.write_value(content, inode, kind.type)
@@ -222,8 +222,10 @@ class _Scan:
                 raise GobDecodeError(f"name not registered for interface: {name!r}")
             kind = _Kind(name, id_, self._table, self._readers)
             self._kinds[name, id_] = kind
-            if kind.layout is None and kind.is_usual:
-                self._beginning = _beginning(kind.header)
+            if kind.layout is not None:
+                self._layouts[kind.header] = kind.layout, kind.our_header
+            elif kind.is_usual:
+                self._regular_headers = kind.header, kind.our_header
         return kind
 
 

@@ -112,10 +112,11 @@ class InodeTable:
             hashes = [hash_ for hash_, size in zip(hashes, sizes, strict=True) if size]
             sizes = [size for size in sizes if size]
         self.objects.update(hashes)
-        first_size = self.object_bytes.setdefault
-        for hash_, size in zip(hashes, sizes, strict=True):
-            if first_size(hash_, size) != size:
-                self._contradict(f"two sizes for object: {hash_.hex()}")
+        first_sizes = list(map(self.object_bytes.setdefault, hashes, sizes))
+        if first_sizes != sizes:
+            for hash_, first, size in zip(hashes, first_sizes, sizes, strict=True):
+                if first != size:
+                    self._contradict(f"two sizes for object: {hash_.hex()}")
 
     def _contradict(self, text: str) -> None:
         if not self.contradictions:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import atheris
+from fuzz.bounds import bounded
 
 with atheris.instrument_imports(include=["imageserver"]):
     from fuzz.seeds import streams
@@ -35,7 +36,7 @@ def fuzz(name: str, seconds: str, directory: Path) -> None:
         "print_final_stats": 1,
     }
     arguments = [f"-{key}={value}" for key, value in options.items()]
-    atheris.Setup([sys.argv[0], *arguments, str(corpus)], target.run)
+    atheris.Setup([sys.argv[0], *arguments, str(corpus)], bounded(target.run))
     atheris.Fuzz()
 
 

@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from fuzz.bounds import CPU_S, MEMORY_BYTES, bounded
 from fuzz.hostile import GROWING, TINY
 from fuzz.seeds import mutations, streams
 from fuzz.targets import LIMITS, MESSAGES, TARGETS
@@ -72,6 +73,26 @@ def test_mutations(name) -> None:
     target = TARGETS[name]
     for data in mutations(target, seed=1, count=1_500):
         target.run(data)
+
+
+@pytest.mark.parametrize(
+    ("taken_bytes", "taken_s", "passes"),
+    [
+        (MEMORY_BYTES + 6, CPU_S, True),
+        (MEMORY_BYTES + 7, 0, False),
+        (0, CPU_S * 2, False),
+    ],
+)
+def test_bounds(taken_bytes, taken_s, passes) -> None:
+    """An input that takes too much is a finding."""
+    peaks, times, inputs = iter([50, 50 + taken_bytes]), iter([0, taken_s]), []
+    run = bounded(inputs.append, lambda: next(peaks), lambda: next(times))
+    if passes:
+        run(b"abc")
+    else:
+        with pytest.raises(AssertionError):
+            run(b"abc")
+    assert inputs == [b"abc"]
 
 
 @pytest.mark.parametrize("receiver", RECEIVERS)

@@ -119,6 +119,31 @@ def test_long_list() -> None:
     assert gob.decode(data, HASHES).value == tuple(arrays)
 
 
+@gob.struct("Holder")
+class Holder:
+    """A list of arrays, and other numbers behind it."""
+
+    hashes: tuple[bytes, ...] = gob.field("Hashes", HASHES)
+    numbers: tuple[int, ...] = gob.field("Numbers", gob.Slice(gob.UINT))
+
+
+@pytest.mark.parametrize("count", [1, 511, 512, 513])
+def test_end_of_list(count) -> None:
+    """What follows a list is not taken for more of it, though it may look so."""
+    arrays = [bytes((n & 0x7F, 0x80 + n % 0x80, 0xFF)) for n in range(count)]
+    type_ = wire.struct(64, Hashes=65, X=wire.INT, Y=wire.INT, Numbers=67)
+    inner = (
+        wire.slice_(65, 66),
+        wire.array(66, wire.UINT, 3),
+        wire.slice_(67, wire.UINT),
+    )
+    hashes = b"".join(b"\3" + encode(array) for array in arrays)
+    behind = b"\3\3\1\2\3\0"
+    last = wire.value(64, b"\1", wire.uint(count), hashes, behind)
+    received = gob.decode(wire.stream(type_, *inner, last=last), Holder).value
+    assert received == Holder(tuple(arrays), (1, 2, 3))
+
+
 def test_unusual_list() -> None:
     """Numbers in a list need not be in their shortest form."""
     data = list_of(b"\1\2\3", b"\xff\5\xfe\0\x85\xff\xff")

@@ -479,6 +479,48 @@ def test_message_may_end_behind_a_name() -> None:
     assert decoder.feed(b"\4\2\0\x0a") == (gob.InterfaceValue("int", 5),)
 
 
+@gob.struct("Holder")
+class Holder:
+    """An interface and a number."""
+
+    a: object = gob.field("A", ANY)
+    number: int = gob.field("Number", INT)
+
+
+POINT_70 = wire.struct(70, X=wire.INT, Y=wire.INT)
+
+
+def interface(length: int, field: str) -> bytes:
+    """A stream with a point of three bytes in an interface, and a number."""
+    holder = wire.struct(64, **{field: wire.INTERFACE, "Number": wire.INT})
+    item = POINT_NAME + wire.sint(70) + wire.uint(length) + b"\1\2\0"
+    return wire.stream(holder, POINT_70, last=wire.value(64, b"\1", item, b"\1\2\0"))
+
+
+@pytest.mark.parametrize("field", ["A", "Unknown"])
+def test_length_of_interface(field) -> None:
+    """The length in front of an interface's value is right, even if nobody wants it."""
+    assert gob.decode(interface(3, field), Holder).value.number == 1
+    for length in (0, 2, 4, 127, 1 << 63):
+        for type_ in (Holder, None):
+            with pytest.raises(GobDecodeError, match="wrong length of an interface"):
+                gob.decode(interface(length, field), type_)
+
+
+@pytest.mark.parametrize("length", [0, 5, 127])
+def test_lengths_of_pieces(length) -> None:
+    """Where a value is cut, the length is that of a piece, and tells nothing."""
+    decoder = gob.Decoder()
+    assert decoder.feed(wire.struct(64, A=wire.INTERFACE, Number=wire.INT)) is gob.MORE
+    first = wire.sint(64) + b"\1" + wire.string("main.Holder") + wire.sint(64)
+    first += wire.uint(length) + b"\1" + POINT_NAME + POINT_70
+    assert decoder.feed(first) is gob.MORE
+    value = decoder.feed(wire.sint(70) + b"\3\1\2\0\1\2\0\1\4\0")
+    inner = gob.InterfaceValue("main.Point", {"X": 1})
+    outer = gob.InterfaceValue("main.Holder", {"A": inner, "Number": 1})
+    assert value == {"A": outer, "Number": 2}
+
+
 def test_more_has_a_name() -> None:
     """The sign for incomplete values can be told in a debugger."""
     assert repr(gob.MORE) == "MORE"

@@ -5,40 +5,43 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
 import pytest
-from gob import go_types
+from fuzz.targets import MESSAGES
+from gob import go_types, wire
 from gob.test_document import worked_example
-from gob.test_messages import MODULES
 from gob.test_properties import PROFILE, values_of, without_nil
 from golang.gobpeer import GoError
 from golang.toolchain import check
 from hypothesis import given, settings
+from model.test_inode_scan import INODES as SOME_INODES
+from model.test_inode_scan import ODD_NAMES
+from model.test_inode_scan import check as check_scan
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
 from imageserver.gob import Time
 from imageserver.model.file_system import FileSystem
+from imageserver.model.filter import Filter
 from imageserver.model.image_messages import AddImageRequest
-from imageserver.model.inode import INODES
+from imageserver.model.inode import (
+    INODES,
+    DirectoryEntry,
+    DirectoryInode,
+    SymlinkInode,
+)
+from imageserver.model.triggers import Trigger, Triggers
 
+ZERO, FULL = 0, 1
 SEEDS = range(60)
 LIMITS = gob.Limits(depth=1000)
 
 
-def is_message(value: object) -> bool:
-    """Whether it is a class that travels as it is declared."""
-    return isinstance(value, type) and hasattr(value, "__gob__")
-
-
 def message_types() -> dict[str, gob.Type]:
     """All messages, and what they are made of, by the names of their Go types."""
-    classes = [
-        value
-        for module in MODULES
-        for value in vars(module).values()
-        if is_message(value) and "Scanned" not in value.__name__
-    ]
-    classes += [FileSystem, *INODES.by_class]
+    classes = [cls for cls in MESSAGES if "Scanned" not in cls.__name__]
+    classes += [FileSystem, Filter, Trigger, Triggers]
+    classes += [DirectoryEntry, *INODES.by_class]
     names = {gob.struct_info(cls).name: gob.Struct(cls) for cls in classes}
     del names["ImageMetadata"]
     return {name[0].upper() + name[1:]: type_ for name, type_ in names.items()}
@@ -61,7 +64,8 @@ def basic_types() -> dict[str, gob.Type]:
     return {name.removeprefix("main."): type_ for name, type_ in types.items()}
 
 
-TYPES = message_types() | basic_types()
+MESSAGE_TYPES = message_types()
+TYPES = MESSAGE_TYPES | basic_types()
 
 
 def send(value: Any, type_: gob.Type) -> bytes:
@@ -82,8 +86,36 @@ def test_zero(peer, name) -> None:
     zero = TYPES[name].zero
     zero = without_nil(zero, TYPES[name])
     assert receive(peer.echo(name, send(zero, TYPES[name])), TYPES[name]) == zero
-    peer.check_same(name, 0, send(zero, TYPES[name]))
-    assert receive(peer.make(name, 0), TYPES[name]) == zero
+    peer.check_same(name, ZERO, send(zero, TYPES[name]))
+    assert receive(peer.make(name, ZERO), TYPES[name]) == zero
+
+
+def zeros(value: Any, where: str) -> list[str]:
+    """Where in a message something is zero."""
+    if isinstance(value, tuple) and value:
+        return [found for item in value for found in zeros(item, f"{where}[]")]
+    if isinstance(value, dict) and value:
+        return zeros((*value, *value.values()), where)
+    if hasattr(value, "__gob__"):
+        fields = attrs.asdict(value, recurse=False).items()
+        return [
+            found for name, item in fields for found in zeros(item, f"{where}.{name}")
+        ]
+    return [] if value and value != Time.ZERO and any(value_bytes(value)) else [where]
+
+
+def value_bytes(value: Any) -> Any:
+    """What tells of a hash whether it is zero; of others something that is not."""
+    return value if isinstance(value, bytes) else b"\1"
+
+
+@pytest.mark.parametrize("name", MESSAGE_TYPES)
+def test_populated(peer, name) -> None:
+    """Messages in which no field is zero, all the way down, go both ways."""
+    value = receive(peer.make(name, FULL), TYPES[name])
+    assert zeros(value, name) == []
+    peer.check_same(name, FULL, send(value, TYPES[name]))
+    assert receive(peer.echo(name, send(value, TYPES[name])), TYPES[name]) == value
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -169,6 +201,26 @@ def test_times(peer, time) -> None:
     assert (received.offset_s or 0) == (time.offset_s or 0)
 
 
+MINUTES = {*range(-26 * 60, 26 * 60), *range(-32_768, 32_768, 97), 32_767} - {-1}
+SECONDS = [s for s in range(-50_000, 50_000, 61) if not -120 < s <= -60]
+
+
+def test_zones(peer) -> None:
+    """Every zone that can be sent."""
+    encoder, decoder = gob.Encoder(), gob.Decoder()
+    offsets = [*(60 * minutes for minutes in MINUTES), *SECONDS]
+    times = [Time(number, number, offset) for number, offset in enumerate(offsets)]
+    sent = b"".join(encoder.encode(time, gob.TIME) for time in times)
+    values = [
+        decoder.feed(message, gob.TIME)
+        for message in wire.messages(peer.echo("time.Time", sent))
+    ]
+    received = [value for value in values if value is not gob.MORE]
+    assert [(t.instant, t.offset_s or 0) for t in received] == [
+        (t.instant, t.offset_s) for t in times
+    ]
+
+
 @pytest.mark.parametrize("name", ["AddObjectResponse", "ImageUpdate", "Wrap"])
 def test_streams(peer, name) -> None:
     """In a stream of several values types are defined once, on either side."""
@@ -190,15 +242,64 @@ def test_bytes_in_strings(peer) -> None:
     assert receive(peer.echo("string", send(text, gob.STRING)), gob.STRING) == text
 
 
-@pytest.mark.parametrize("depth", [1, 10, 60])
-def test_deep(peer, depth) -> None:
-    """Values nest deep, interfaces in interfaces, too."""
-    rec, wrap = go_types.Rec(1), go_types.Wrap("x", None, 1)
-    for number in range(depth):
-        rec = go_types.Rec(number, rec, (go_types.Rec(5),))
-        wrap = go_types.Wrap("y", wrap, number)
-    for name, value in (("Rec", rec), ("Wrap", wrap)):
-        assert receive(peer.echo(name, send(value, TYPES[name])), TYPES[name]) == value
+def deep_rec(levels: int) -> go_types.Rec:
+    """Structs in structs."""
+    value = go_types.Rec(1)
+    for number in range(levels):
+        value = go_types.Rec(number, value, (go_types.Rec(5),))
+    return value
+
+
+def deep_kids(levels: int) -> go_types.Rec:
+    """Slices in slices."""
+    value = go_types.Rec(1)
+    for number in range(levels):
+        value = go_types.Rec(number, None, (go_types.Rec(5), value))
+    return value
+
+
+def deep_wrap(levels: int) -> go_types.Wrap:
+    """Interfaces in interfaces."""
+    value = go_types.Wrap("x", None, 1)
+    for number in range(levels):
+        value = go_types.Wrap("y", value, number)
+    return value
+
+
+@pytest.mark.parametrize("make", [deep_rec, deep_kids, deep_wrap])
+def test_deep(peer, make) -> None:
+    """Values nest as deep as we take them, and Go takes them deeper."""
+    name, levels = type(make(1)).__name__, 1
+    try:
+        while True:
+            value = make(levels)
+            sent = send(value, TYPES[name])
+            assert gob.decode(sent, TYPES[name]).value == value
+            back = peer.echo(name, sent)
+            assert gob.decode(back, TYPES[name]).value == value
+            levels += 1
+    except GobDecodeError as error:
+        assert "nest too deep" in str(error)
+    assert levels > gob.DEFAULT_LIMITS.depth // 3
+    back = peer.echo(name, send(make(2 * levels), TYPES[name]))
+    assert receive(back, TYPES[name]) == make(2 * levels)
+
+
+def test_every_inode(peer) -> None:
+    """Inodes of every kind, with names of every kind, as objects and scanned."""
+    names = [DirectoryEntry(name, 7) for name in (*ODD_NAMES, b"\xff\xfe", b"caf\xe9")]
+    value = FileSystem(
+        {
+            **SOME_INODES,
+            20: DirectoryInode(tuple(names), 0o40755),
+            21: SymlinkInode(0, 0, b"../\xff\xfe"),
+        },
+        root=DirectoryInode(tuple(names), 0o40700, 1, 2),
+    )
+    assert {type(inode) for inode in value.inodes.values()} == set(INODES.by_class)
+    back = peer.echo("FileSystem", send(value, TYPES["FileSystem"]))
+    assert receive(back, TYPES["FileSystem"]) == value
+    check_scan(back)
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,24 @@ def test_deep_nesting(data) -> None:
     assert_bounded(data, TYPES["main.Rec"])
 
 
+@pytest.mark.parametrize("first", [0, 96, 192, 255])
+def test_memory_of_hashes(first) -> None:
+    """Lists of hashes, the longest messages but images, take little memory."""
+    count, hash_ = 100_000, bytes(min(first + n, 255) for n in range(64))
+    *definitions, message = wire.messages(
+        gob.Encoder().encode((hash_,) * count, gob.Slice(HASH))
+    )
+    decoder = gob.Decoder()
+    for definition in definitions:
+        decoder.feed(definition)
+    tracemalloc.start()
+    try:
+        assert len(decoder.feed(message, gob.Slice(HASH))) == count
+        assert tracemalloc.get_traced_memory()[1] < (8 << 20) + 2 * len(message)
+    finally:
+        tracemalloc.stop()
+
+
 def test_skipped_elements_take_no_memory() -> None:
     """What nobody wants is not put together."""
     count = 1 << 18

@@ -51,8 +51,11 @@ def test_shortest_form(data) -> None:
         assert cursor.exhausted
 
 
+CHOICES = list(itertools.product([False, True], repeat=4))
+
+
 @pytest.mark.parametrize("after", [-1, 4])
-@pytest.mark.parametrize("there", itertools.product([False, True], repeat=4))
+@pytest.mark.parametrize("there", CHOICES)
 def test_fields(there, after) -> None:
     """Whichever fields are there: the values are found, other distances are not."""
     positions = [after + step for step in (1, 2, 5, 6)]
@@ -63,12 +66,32 @@ def test_fields(there, after) -> None:
             data += bytes([position - last]) + b"%d" % position
             last = position
     values = [b"%d" % position for position in positions]
-    pattern = b"(x)" + patterns.fields(positions, values, after=after, first_group=2)
+    pattern = b"x" + patterns.fields(positions, values, after=after)
     found = re.fullmatch(pattern, b"x" + data, re.DOTALL)
     assert found is not None
-    assert list(found.groups()[1:]) == expected
+    assert list(found.groups()) == expected
     for index, is_delta in enumerate(data):
         wrong = bytearray(data)
         wrong[index] ^= 1
         if is_delta < 0x20:  # the others are digits of the values
             assert re.fullmatch(pattern, b"x" + wrong, re.DOTALL) is None
+
+
+@pytest.mark.parametrize("there", CHOICES)
+def test_fields_up_to(there) -> None:
+    """Whichever fields are in front of the last one: the value next to it is found."""
+    data, last = b"", -1
+    for position, is_there in enumerate(there):
+        if is_there:
+            data += bytes([position - last]) + b"%d" % position
+            last = position
+    data += bytes([4 - last]) + b"end"
+    pattern = re.compile(patterns.fields_up_to([b"0", b"1", b"2", b"3"], b"end"))
+    found = pattern.fullmatch(data)
+    assert found is not None
+    assert found[found.lastindex or 0] == (b"3" if there[3] else b"")
+    for index, is_delta in enumerate(data):
+        wrong = bytearray(data)
+        wrong[index] ^= 1
+        if is_delta < 0x20:
+            assert pattern.fullmatch(wrong) is None

@@ -376,11 +376,30 @@ def test_not_a_table() -> None:
         scan(gob.Encoder().encode(sender({1: 2})))
 
 
+ELEMENTS = len(INODES) + sum(
+    len(inode.entries) for inode in INODES.values() if isinstance(inode, DirectoryInode)
+)
+
+
 def test_too_many() -> None:
-    """The limit of elements holds, before anything is looked at."""
+    """The limit of elements holds, entries of directories included."""
     data = gob.Encoder().encode(FileSystem(INODES))
+    for type_ in (FileSystem, ScannedFileSystem):
+        gob.decode(data, type_, gob.Limits(elements=ELEMENTS))
+        for elements in (ELEMENTS - 1, len(INODES) - 1):
+            with pytest.raises(GobDecodeError, match="too many elements"):
+                gob.decode(data, type_, gob.Limits(elements=elements))
+
+
+def test_unusual_entries_are_counted_once() -> None:
+    """Entries that are looked at twice count once."""
+    entries = (DirectoryEntry(b"a", 7), DirectoryEntry(b"", 8))
+    data = gob.Encoder().encode(
+        FileSystem({n: DirectoryInode(entries) for n in (1, 2)})
+    )
+    assert gob.decode(data, ScannedFileSystem, gob.Limits(elements=6)).value
     with pytest.raises(GobDecodeError, match="too many elements"):
-        gob.decode(data, ScannedFileSystem, gob.Limits(elements=len(INODES) - 1))
+        gob.decode(data, ScannedFileSystem, gob.Limits(elements=5))
 
 
 def outcome(data: bytes, type_: type) -> object:

@@ -7,25 +7,36 @@ import (
 	"time"
 )
 
-const maxDepth = 6
+const maxDepth = 10
 
 var timeType = reflect.TypeOf(time.Time{})
 
 // source makes random values; they are the same for the same seed.
-type source struct{ *rand.Rand }
+type source struct {
+	*rand.Rand
+	full bool // nothing is left zero
+}
 
 // random makes the value of a type that belongs to a seed, as a pointer to it. The value
-// of seed 0 is zero.
+// of seed 0 is zero, and in that of seed 1 nothing is zero.
 func random(kind reflect.Type, seed int64) reflect.Value {
 	value := reflect.New(kind)
 	if seed != 0 {
-		source{rand.New(rand.NewSource(seed))}.fill(value.Elem(), 0)
+		source{rand.New(rand.NewSource(seed)), seed == 1}.fill(value.Elem(), 0)
 	}
 	return value
 }
 
 // fill gives a value to what can be set.
 func (s source) fill(value reflect.Value, depth int) {
+	s.fillOnce(value, depth)
+	isStruct := value.Kind() == reflect.Struct && value.Type() != timeType
+	for s.full && !isStruct && value.IsZero() && depth < maxDepth {
+		s.fillOnce(value, depth)
+	}
+}
+
+func (s source) fillOnce(value reflect.Value, depth int) {
 	if value.Type() == timeType {
 		value.Set(reflect.ValueOf(s.time()))
 		return
@@ -69,13 +80,13 @@ func (s source) fillReference(value reflect.Value, depth int) {
 		value.Set(reflect.New(kind.Elem()))
 		s.fill(value.Elem(), depth+1)
 	case reflect.Slice:
-		value.Set(reflect.MakeSlice(kind, s.Intn(4), 4))
+		value.Set(reflect.MakeSlice(kind, s.count(), 4))
 		for i := 0; i < value.Len(); i++ {
 			s.fillElement(value.Index(i), depth)
 		}
 	case reflect.Map:
 		value.Set(reflect.MakeMap(kind))
-		for i := s.Intn(4); i > 0; i-- {
+		for i := s.count(); i > 0; i-- {
 			key, item := reflect.New(kind.Key()).Elem(), reflect.New(kind.Elem()).Elem()
 			s.fillElement(key, depth)
 			s.fillElement(item, depth)
@@ -103,6 +114,14 @@ func (s source) fillInterface(value reflect.Value, depth int) {
 	if content.Kind() != reflect.Map || !content.IsNil() {
 		value.Set(content)
 	}
+}
+
+// count is how many elements something has.
+func (s source) count() int {
+	if s.full {
+		return 1 + s.Intn(3)
+	}
+	return s.Intn(4)
 }
 
 // bits are 64 bits of a number of any size, with the bounds of each size being likely.
