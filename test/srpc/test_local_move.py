@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 
 from imageserver.errors import ConnectionFailed, MethodDenied
 from imageserver.model.image_messages import CheckImageResponse
+from imageserver.srpc import dialling
 from imageserver.srpc.accounting import PLAIN, TLS, UNIX
 from imageserver.srpc.call import Call
 from imageserver.srpc.client import Connection
@@ -30,6 +31,7 @@ from imageserver.srpc.messages import (
     LocalUpgradeToUnixResponseTwo,
 )
 from imageserver.srpc.methods import Method
+from imageserver.srpc.protocol import JSON, JSON_UNSECURED
 from imageserver.srpc.tls import ClientTLS
 from imageserver.srpc.unix_port import UnixPort
 from imageserver.testing import InlineWorker
@@ -75,6 +77,15 @@ class OurServer(ClientCase):
         with self.assertRaises(MethodDenied):
             await powerless.call("Test.Check", REQUEST, CheckImageResponse)
         await until(lambda: self.carriers() == [UNIX])
+
+    async def test_json(self):
+        """Values travel on the socket as they did on TCP."""
+        self.patch(dialling, "_PLAIN", (JSON_UNSECURED,))
+        self.open()
+        await self.assertCalls(await self.connect())
+        await until(lambda: self.carriers() == [UNIX])
+        ways = self.server.accounting.by_way
+        self.assertEqual({way.coder for way in ways}, {JSON})
 
     async def test_whole_tls(self):
         """The same where the server takes nothing but TLS."""

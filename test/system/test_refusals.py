@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from pathlib import Path
 
@@ -181,6 +182,8 @@ def test_bad_names(daemon: Daemon, name: str) -> None:
     """Names that escape, hide or break things are refused, with nothing touched."""
     root = DirectoryInode(mode=0o40755)
     request = AddImageRequest(name, Image(file_system=FileSystem(root=root)))
+    audit_log = daemon.root / "images/.audit.jsonl"
+    audit_log.touch()
     before = sorted(daemon.root.rglob("*"))
     with daemon.client() as client:
         error = client.call("ImageServer.AddImage", request, AddImageResponse)
@@ -192,6 +195,8 @@ def test_bad_names(daemon: Daemon, name: str) -> None:
             )
             assert error.startswith("invalid name: ")
     assert sorted(daemon.root.rglob("*")) == before
+    first = json.loads(audit_log.read_text().splitlines()[0])
+    assert (first["subject"], first["outcome"][:14]) == (name, "invalid name: ")
 
 
 def test_bad_trees(daemon: Daemon) -> None:
