@@ -11,7 +11,6 @@ from gob.test_document import worked_example
 from gob.test_messages import MODULES
 from gob.test_properties import PROFILE, values_of, without_nil
 from golang.gobpeer import GoError
-from golang.toolchain import check
 from hypothesis import given, settings
 
 from imageserver import gob
@@ -110,11 +109,6 @@ def test_to_go(peer, name) -> None:
         assert receive(peer.echo(name, sent), TYPES[name]) == value
 
     check_value()
-
-
-def test_program(go_cache) -> None:
-    """The Go program is as Go programs should be."""
-    check(go_cache, "gobpeer")
 
 
 @pytest.mark.parametrize(
