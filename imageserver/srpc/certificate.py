@@ -17,6 +17,7 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+_MOST_STRINGS = 1_000  # of a list; nobody has so many methods or groups
 _SEQUENCE = 0x30
 _STRING_TAGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}  # UTF8, Printable, IA5
 
@@ -76,6 +77,8 @@ def parse_string_sequence(der: bytes) -> list[str]:
         raise CertificateError("malformed list in certificate")
     strings = []
     while content:
+        if len(strings) == _MOST_STRINGS:
+            raise CertificateError("too long a list in certificate")
         tag, text, content = _element(content)
         if tag not in _STRING_TAGS:
             raise CertificateError("malformed list in certificate")
