@@ -182,7 +182,7 @@ class ImageServer(MultiService):
             time.time,
             self.credentials,
         )
-        site = make_site(Pages(status, self._pages))
+        site = make_site(Pages(status, self._pages), self._reactor)
         self.port = self._listen(FrontDoorFactory(self._server, site))
         address: Any = self.port.getHost()
         self._log.info(

@@ -75,7 +75,7 @@ def parse_string_sequence(der: bytes) -> list[str]:
     tag, content, rest = _element(der)
     if tag != _SEQUENCE or rest:
         raise CertificateError("malformed list in certificate")
-    strings = []
+    strings: list[str] = []
     while content:
         if len(strings) == _MOST_STRINGS:
             raise CertificateError("too long a list in certificate")
