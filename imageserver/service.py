@@ -259,7 +259,7 @@ class ImageServer(MultiService):
                 lambda: self._upkeep.foreign_files,
             ),
         )
-        site = make_site(Pages(status, self._pages))
+        site = make_site(Pages(status, self._pages), self._reactor)
         self.port = self._listen(FrontDoorFactory(self._server, site))
         address: Any = self.port.getHost()
         self._log.info(

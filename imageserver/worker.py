@@ -7,8 +7,11 @@ through a :class:`Worker`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from traceback import clear_frames
 from typing import ParamSpec, Protocol, TypeVar
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
@@ -57,4 +60,38 @@ class PoolWorker(Service):
         """See :class:`Worker`."""
         if self._pool.joined:  # it would drop the work without a word
             return fail(LocalProtocolError("the pool of threads has been stopped"))
-        return deferToThreadPool(self._reactor, self._pool, function, *args, **kwargs)
+        work: list[Callable[[], R]] = [partial(function, *args, **kwargs)]
+        outcome = deferToThreadPool(self._reactor, self._pool, _attempt, work)
+        return outcome.addCallback(_result_of)
+
+
+@attrs.frozen
+class _Raised:
+    """An exception on its way out of a thread."""
+
+    error: Exception
+
+
+def _attempt(work: list[Callable[[], R]]) -> R | _Raised:
+    """Do the work; an exception keeps its traceback, but not what frames hold.
+
+    That may be large, and the frames of a pool hold exceptions in a circle: all of it
+    would stay until garbage is collected.
+
+    Args:
+        work: one function; it is taken out, since the frames above hold the list.
+    """
+    try:
+        return work.pop()()
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            clear_frames(cause.__traceback__)
+            cause = cause.__context__
+        return _Raised(error)
+
+
+def _result_of(outcome: R | _Raised) -> R:
+    if isinstance(outcome, _Raised):
+        raise outcome.error
+    return outcome

@@ -19,3 +19,9 @@ def peer(go_cache):
     running = GobPeer(build(go_cache, "gobpeer"))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def srpcpeer(go_cache):
+    """The Go program that makes and answers calls."""
+    return build(go_cache, "srpcpeer")

@@ -36,6 +36,14 @@ def wait_until(condition, timeout_s: float = WAIT_S) -> Any:
         time.sleep(0.02)
 
 
+def trusting_context() -> ssl.SSLContext:
+    """TLS as clients use it that verify nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Certificates:
     """A CA, the server's certificate and some users', in files below a directory."""
 
@@ -80,6 +88,7 @@ class Daemon:
         self.certificates = certificates
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
+        self.requires_tls = False
         for directory in (self.images, self.objects):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -102,6 +111,7 @@ class Daemon:
 
     def start(self, *flags: str, command: list[str] | None = None) -> None:
         """Start it, and wait until it is ready."""
+        self.requires_tls = "-requireTLS" in flags
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command or self.command(*flags), stdout=log, stderr=log
@@ -139,13 +149,17 @@ class Daemon:
 
     def exchange(self, data: bytes) -> bytes:
         """Send ``data``, end our side, and return all that comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), WAIT_S) as connection:
+        with self._connect() as connection:
             connection.sendall(data)
             answer = b""
             with contextlib.suppress(ConnectionResetError):
                 while piece := connection.recv(65536):
                     answer += piece
             return answer
+
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self.port), WAIT_S)
+        return trusting_context().wrap_socket(plain) if self.requires_tls else plain
 
     @contextlib.contextmanager
     def client(self, user: str | None = "admin") -> Iterator[Client]:
@@ -173,6 +187,36 @@ class Daemon:
         return subprocess.run(command, check=False, capture_output=True, timeout=120)
 
 
+class Tool:
+    """Our imagetool, in a folder with a tree."""
+
+    def __init__(
+        self, folder: Path, port: int, certificate: Path | None = None, *flags: str
+    ) -> None:
+        self.folder = folder
+        self._command = [
+            sys.executable,
+            "-m",
+            "imageserver.tool.imagetool",
+            f"-imageServerPortNum={port}",
+            "-imageServerHostname=127.0.0.1",
+            f"-certDirectory={certificate or folder / 'none'}",
+            *flags,
+        ]
+
+    def __call__(self, command: str) -> tuple[int, str, str]:
+        """Exit code and what it says."""
+        done = subprocess.run(
+            [*self._command, *command.split(" ")],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+
 class Client:
     """Speaks SRPC over a blocking socket."""
 
@@ -184,9 +228,7 @@ class Client:
         self.socket.sendall(b"CONNECT " + path + b" HTTP/1.0\n\n")
         self.greeting = self.socket.recv(4096)
         if certificate is not None and b" 200 " in self.greeting:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+            context = trusting_context()
             if certificate.is_dir():
                 context.load_cert_chain(
                     certificate / "cert.pem", certificate / "key.pem"

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import traceback
+import weakref
 from typing import Any
 
 from twisted.internet import reactor
@@ -19,6 +22,23 @@ from imageserver.worker import PoolWorker
 def divide(a: int, b: int, *, twice: bool = False) -> float:
     """Something to do."""
     return a / b * (2 if twice else 1)
+
+
+class Large:
+    """Something that nobody should hold for long."""
+
+
+def fail_once(thing: Large) -> None:
+    """Fail, with something in hand."""
+    raise KeyError("first")
+
+
+def fail_twice(thing: Large) -> None:
+    """Fail because of another failure."""
+    try:
+        fail_once(thing)
+    except KeyError as error:
+        raise ValueError("second") from error
 
 
 class Inline(SynchronousTestCase):
@@ -64,6 +84,25 @@ class Pool(TestCase):
             with self.assertRaises(ZeroDivisionError):
                 await self.worker.run(divide, 1, 0)
         self.assertEqual(await self.worker.run(divide, 4, 2), 2)
+
+    async def test_exception_holds_nothing(self):
+        """An exception keeps nothing alive that the work had in its hands."""
+        self.worker.startService()
+        self.addCleanup(self.worker.stopService)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        large = Large()
+        alive = weakref.ref(large)
+        try:
+            await self.worker.run(fail_twice, large)
+        except ValueError as error:
+            del large
+            self.assertIsNone(alive())
+            text = "".join(traceback.format_exception(error))
+            self.assertIn("in fail_once", text)
+            self.assertIn("in fail_twice", text)
+        else:
+            self.fail("no exception")
 
     async def test_stop(self):
         """When the service has stopped no thread is left (trap 9)."""

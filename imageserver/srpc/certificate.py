@@ -17,6 +17,7 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+_MOST_STRINGS = 1_000  # of a list; nobody has so many methods or groups
 _SEQUENCE = 0x30
 _STRING_TAGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}  # UTF8, Printable, IA5
 
@@ -74,8 +75,10 @@ def parse_string_sequence(der: bytes) -> list[str]:
     tag, content, rest = _element(der)
     if tag != _SEQUENCE or rest:
         raise CertificateError("malformed list in certificate")
-    strings = []
+    strings: list[str] = []
     while content:
+        if len(strings) == _MOST_STRINGS:
+            raise CertificateError("too long a list in certificate")
         tag, text, content = _element(content)
         if tag not in _STRING_TAGS:
             raise CertificateError("malformed list in certificate")

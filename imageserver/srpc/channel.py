@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 _READ_HIGH_WATER = 256 << 10
 _WRITE_AT_ONCE = 64 << 10
-_TAKES_PER_TURN = 256
+_TAKES_PER_TURN = 32
 
 
 @implementer(IHandshakeListener, IPushProducer)

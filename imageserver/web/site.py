@@ -12,14 +12,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
 from twisted.internet.defer import DeferredLock
-from twisted.logger import Logger
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE
-from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IRequest
-from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException, NotFound
 
+from imageserver.web.http_site import Site
 from imageserver.web.status import StatusSource
 from imageserver.web.units import (
     show_bytes,
@@ -31,9 +30,6 @@ from imageserver.web.units import (
 from imageserver.worker import Worker
 
 _HTTP_TIMEOUT_S = 60
-_NO_BODY = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
 _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 _SECURITY_HEADERS = {
@@ -148,52 +144,9 @@ class Pages:
         return self._host_name
 
 
-class _Request(Request):
-    """A request without a body: no page takes one, and nobody is to send us any."""
-
-    def gotLength(self, length: int | None) -> None:
-        if length == 0:
-            super().gotLength(0)
-            return
-        self._refused = True
-        super().gotLength(0)
-        channel: Any = self.channel
-        channel.transport.write(_NO_BODY)
-        channel.loseConnection()
-
-    _refused = False
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Whatever still comes is dropped."""
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if not self._refused:
-            super().requestReceived(command, path, version)
-
-
-class _Site(Site):
-    """Logs requests as calls are logged."""
-
-    noisy = False
-    displayTracebacks = False
-    requestFactory = _Request
-    _log = Logger()
-
-    def log(self, request: HTTPRequest) -> None:
-        address = request.getClientAddress()
-        self._log.info(
-            "{method} {uri} from {host}:{port}: {code}",
-            method=request.method.decode("ascii", "replace"),
-            uri=request.uri.decode("ascii", "backslashreplace"),
-            host=getattr(address, "host", ""),
-            port=getattr(address, "port", ""),
-            code=request.code,
-        )
-
-
-def make_site(pages: Pages) -> Site:
-    """The HTTP side of the port."""
-    return _Site(pages.app.resource(), timeout=_HTTP_TIMEOUT_S)
+def make_site(pages: Pages, clock: IReactorTime) -> Site:
+    """The HTTP side of the port; ``clock`` is for its deadlines."""
+    return Site(pages.app.resource(), timeout=_HTTP_TIMEOUT_S, reactor=clock)
 
 
 def _answer(request: IRequest, text: str, content_type: str) -> bytes:

@@ -12,7 +12,6 @@ from gob import go_types, wire
 from gob.test_document import worked_example
 from gob.test_properties import PROFILE, values_of, without_nil
 from golang.gobpeer import GoError
-from golang.toolchain import check
 from hypothesis import given, settings
 from model.test_inode_scan import INODES as SOME_INODES
 from model.test_inode_scan import ODD_NAMES
@@ -142,11 +141,6 @@ def test_to_go(peer, name) -> None:
         assert receive(peer.echo(name, sent), TYPES[name]) == value
 
     check_value()
-
-
-def test_program(go_cache) -> None:
-    """The Go program is as Go programs should be."""
-    check(go_cache, "gobpeer")
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,11 @@ def find_go() -> str:
     pytest.skip(reason)
 
 
-def run_go(cache: Path, program: str, *arguments: str) -> str:
-    """Run a ``go`` command in the folder of a program; what it prints.
+def run_go(cache: Path, *arguments: str) -> str:
+    """Run a ``go`` command; what it prints.
 
     Args:
         cache: a folder that is kept between runs: compiling all takes long.
-        program: the folder.
         arguments: of the command.
     """
     environment = os.environ | {
@@ -49,7 +48,7 @@ def run_go(cache: Path, program: str, *arguments: str) -> str:
     }
     done = subprocess.run(
         [find_go(), *arguments],
-        cwd=SOURCES / program,
+        cwd=SOURCES,
         env=environment,
         capture_output=True,
         text=True,
@@ -61,18 +60,18 @@ def run_go(cache: Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def check(cache: Path, program: str) -> None:
-    """Look whether a program is as Go programs should be."""
-    assert run_go(cache, program, "vet", ".") == ""
-    gofmt = Path(run_go(cache, program, "env", "GOROOT").strip()) / "bin" / "gofmt"
+def check(cache: Path) -> None:
+    """Look whether the programs are as Go programs should be."""
+    assert run_go(cache, "vet", "./...") == ""
+    gofmt = Path(run_go(cache, "env", "GOROOT").strip()) / "bin" / "gofmt"
     done = subprocess.run(
-        [gofmt, "-l", "."], cwd=SOURCES / program, capture_output=True, check=True
+        [gofmt, "-l", "."], cwd=SOURCES, capture_output=True, check=True
     )
     assert done.stdout == b""
 
 
 def build(cache: Path, program: str) -> Path:
-    """Build a program."""
+    """Build the program of that folder."""
     binary = cache / program
-    run_go(cache, program, "build", "-o", str(binary), ".")
+    run_go(cache, "build", "-o", str(binary), f"./{program}")
     return binary

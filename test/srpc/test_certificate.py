@@ -108,6 +108,14 @@ def test_long_strings():
     assert parse_string_sequence(sequence(*texts)) == texts
 
 
+def test_many_strings():
+    """As many as anybody needs are taken, and no more."""
+    most = ["a.b"] * 1_000
+    assert parse_string_sequence(sequence(*most)) == most
+    with pytest.raises(CertificateError, match="too long a list"):
+        parse_string_sequence(sequence(*most, "a.b"))
+
+
 BAD = {
     "nothing": b"",
     "a tag alone": b"\x30",

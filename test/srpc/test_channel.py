@@ -158,8 +158,8 @@ class Taking(ChannelCase):
 
         taking = self.begin(take_all())
         self.channel.dataReceived(b"\n" * 5000)
-        self.assertLess(len(taken), 1000)
-        for _ in range(30):
+        self.assertLess(len(taken), 50)  # there may be many such connections
+        for _ in range(160):
             self.clock.advance(0)
         self.assertEqual(len(taken), 5000)
         self.transport.lose(ConnectionLost())

@@ -160,7 +160,8 @@ class Server:
             worker,
             self.clock.seconds,
         )
-        self._factory = FrontDoorFactory(self.calls, make_site(Pages(status, worker)))
+        site = make_site(Pages(status, worker), self.clock)
+        self._factory = FrontDoorFactory(self.calls, site)
         self._transports: list[MemoryTransport] = []
 
     def _now_ns(self) -> int:

@@ -12,6 +12,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from imageserver.disk import Disk
@@ -31,6 +32,7 @@ from imageserver.srpc.expiry import Expiry
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.server import CallServer
 from imageserver.testing import InlineWorker
+from imageserver.web.http_site import Site
 from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.site import Pages, make_site
 from imageserver.web.status import StatusSource
@@ -48,7 +50,8 @@ class Watched:
 class Server:
     """A site and what it tells about."""
 
-    site: object
+    site: Site
+    clock: Clock
     calls: CallServer
     objects: ObjectStore
     progress: Progress
@@ -66,6 +69,7 @@ class Server:
         protocol.makeConnection(transport)
         for piece in pieces:
             protocol.dataReceived(piece)
+            self.clock.advance(0)
         protocol.connectionLost(Failure(ConnectionDone()))  # ends its timer, too
         return transport
 
@@ -107,9 +111,9 @@ def server(tmp_path: Path) -> Server:
         credentials,
         health,
     )
-    site = make_site(Pages(status, worker))
+    site = make_site(Pages(status, worker), clock)
     health_parts = (scrub, missing, collection, index, obstacles)
-    return Server(site, calls, objects, progress, credentials, *health_parts)
+    return Server(site, clock, calls, objects, progress, credentials, *health_parts)
 
 
 def test_calm(server: Server) -> None:
@@ -263,6 +267,57 @@ def test_no_bodies(server: Server, length: str) -> None:
     assert transport.value().startswith(b"HTTP/1.1 413 Content Too Large\r\n")
     assert transport.value().count(b"HTTP/1.1") == 1
     assert transport.disconnecting
+
+
+def test_no_text(server: Server) -> None:
+    """What is no text is refused, and is not logged as an error of ours."""
+    for head in (b"GET /%ff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n"):
+        transport = server.exchange(head)
+        assert transport.value().startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert transport.value().count(b"HTTP/1.1") == 1
+
+
+def test_nothing_after_a_refusal(server: Server) -> None:
+    """Behind a request that was refused nothing is looked at."""
+    request = b"GET /healthz HTTP/1.1\r\n\r\n"
+    transport = server.exchange(b"GET /healthz HTTP/7\r\n", b"\r\n", request, request)
+    assert transport.value().startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert transport.value().count(b"HTTP/1.1") == 1
+    assert transport.disconnecting
+
+
+def turn(clock: Clock) -> None:
+    """Call what waits, and not what comes to it meanwhile, as a reactor does."""
+    for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
+        function, arguments = call.func, call.args
+        call.cancel()
+        function(*arguments)
+
+
+def test_one_request_a_turn(server: Server) -> None:
+    """Many requests that come at once are answered one after the other."""
+    protocol = server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    transport = StringTransport()
+    protocol.makeConnection(transport)
+    protocol.dataReceived(b"GET /healthz HTTP/1.1\r\n\r\n" * 5)
+    for answers in range(6):
+        assert transport.value().count(b"HTTP/1.1 200") == answers
+        turn(server.clock)
+    protocol.dataReceived(b"GET /healthz HTTP/1.1\r\n\r\n")
+    protocol.connectionLost(Failure(ConnectionDone()))
+    turn(server.clock)
+    assert transport.value().count(b"HTTP/1.1 200") == 5
+    assert not server.clock.calls
+
+
+def test_long_lines_in_the_log(server: Server) -> None:
+    """A peer cannot make lines of the log as long as it likes."""
+    with capturedLogs() as events:
+        server.get("/" + "x" * 9_000)
+    (line,) = [formatEvent(event) for event in events]
+    assert line.startswith("GET /xxx")
+    assert line.endswith(": 404")
+    assert len(line) < 400
 
 
 def test_reading_only(server: Server) -> None:

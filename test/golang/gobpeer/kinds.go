@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"imageserver.test/messages"
+)
 
 // Every kind of value that gob knows.
 
@@ -74,9 +78,9 @@ type Unnamed struct {
 }
 
 type HashHolder struct {
-	V  Hash
-	P  *Hash
-	Sl []Hash
+	V  messages.Hash
+	P  *messages.Hash
+	Sl []messages.Hash
 	N  int
 }
 

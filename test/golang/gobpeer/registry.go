@@ -4,6 +4,8 @@ import (
 	"encoding/gob"
 	"reflect"
 	"time"
+
+	"imageserver.test/messages"
 )
 
 // types are the types of whole values, by the names that the tests use.
@@ -19,26 +21,16 @@ func register() {
 	for name, value := range basic {
 		types[name] = reflect.TypeOf(value)
 	}
-	for _, value := range structs {
+	for _, value := range append(messages.Structs, structs...) {
 		kind := reflect.TypeOf(value)
 		types[kind.Name()] = kind
 	}
 }
 
 func registerInodes() {
-	for name, inode := range map[string]any{
-		"*filesystem.ComputedRegularInode": &ComputedRegularInode{},
-		"*filesystem.DirectoryInode":       &DirectoryInode{},
-		"*filesystem.RegularInode":         &RegularInode{},
-		"*filesystem.SpecialInode":         &SpecialInode{},
-		"*filesystem.SymlinkInode":         &SymlinkInode{},
-	} {
-		gob.RegisterName(name, inode)
-	}
-	holder := reflect.TypeOf((*GenericInode)(nil)).Elem()
-	for _, inode := range []any{
-		&ComputedRegularInode{}, &DirectoryInode{}, &RegularInode{}, &SpecialInode{}, &SymlinkInode{},
-	} {
+	messages.RegisterInodes()
+	holder := reflect.TypeOf((*messages.GenericInode)(nil)).Elem()
+	for _, inode := range messages.Inodes {
 		contents[holder] = append(contents[holder], reflect.TypeOf(inode))
 	}
 }
@@ -62,37 +54,14 @@ var basic = map[string]any{
 	"uint8": uint8(0), "uint64": uint64(0), "float32": float32(0), "float64": float64(0),
 	"complex128": complex128(0), "string": "", "[]uint8": []byte{}, "time.Time": time.Time{},
 	"[]int": []int{}, "[]string": []string{}, "[]bool": []bool{}, "[][]uint8": [][]byte{},
-	"[]main.Point": []Point{}, "[]hash.Hash": []Hash{}, "[]interface": []Any{},
-	"[4]uint8": [4]byte{}, "[3]int": [3]int{}, "[2]string": [2]string{}, "hash.Hash": Hash{},
+	"[]main.Point": []Point{}, "[]hash.Hash": []messages.Hash{}, "[]interface": []Any{},
+	"[4]uint8": [4]byte{}, "[3]int": [3]int{}, "[2]string": [2]string{}, "hash.Hash": messages.Hash{},
 	"map[string]int": map[string]int{}, "map[string][]string": map[string][]string{},
 	"map[uint64]main.Point": map[uint64]Point{}, "map[uint64]interface": map[uint64]Any{},
 }
 
-// structs are all others.
+// structs are all others of ours.
 var structs = []any{
-	DirectoryEntry{}, DirectoryInode{}, RegularInode{}, ComputedRegularInode{}, SymlinkInode{},
-	SpecialInode{}, FileSystem{}, Filter{}, Trigger{}, Triggers{}, Annotation{}, Package{},
-	Image{}, ImageArchive{}, DirectoryMetadata{}, Directory{}, ComputedFile{}, AddImageRequest{},
-	AddImageResponse{}, ChangeImageExpirationRequest{}, ChangeImageExpirationResponse{},
-	ChangeOwnerRequest{}, ChangeOwnerResponse{}, CheckDirectoryRequest{},
-	CheckDirectoryResponse{}, CheckImageRequest{}, CheckImageResponse{},
-	DeleteDirectoryRequest{}, DeleteDirectoryResponse{}, DeleteImageRequest{},
-	DeleteImageResponse{}, DeleteUnreferencedObjectsRequest{},
-	DeleteUnreferencedObjectsResponse{}, FindLatestImageRequest{}, FindLatestImageResponse{},
-	GetImageArchiveRequest{}, GetImageArchiveResponse{}, GetImageComputedFilesRequest{},
-	GetImageComputedFilesResponse{}, GetImageExpirationRequest{}, GetImageExpirationResponse{},
-	GetImageInodesRequest{}, GetImageInodesResponse{}, GetImageRequest{}, GetImageResponse{},
-	GetImageUsageEstimateRequest{}, GetImageUsageEstimateResponse{},
-	GetFilteredImageUpdatesRequest{}, GetObjectStatisticsForImagesRequest{},
-	GetObjectStatisticsForImagesResponse{}, GetReplicationMasterRequest{},
-	GetReplicationMasterResponse{}, ImageUpdate{}, ImportTreeRequest{}, ImportTreeResponse{},
-	ListSelectedImagesRequest{}, MakeDirectoryRequest{}, MakeDirectoryResponse{},
-	RestoreImageFromArchiveRequest{}, RestoreImageFromArchiveResponse{}, Object{},
-	AddObjectRequest{}, AddObjectResponse{}, CheckObjectsRequest{}, CheckObjectsResponse{},
-	GetObjectsRequest{}, GetObjectsResponse{}, ImportObjectsRequest{}, ImportObjectsResponse{},
-	TestBandwidthRequest{}, TestBandwidthResponse{}, LocalUpgradeToUnixRequestOne{},
-	LocalUpgradeToUnixResponseOne{}, LocalUpgradeToUnixRequestTwo{},
-	LocalUpgradeToUnixResponseTwo{}, ConnectRequest{}, ConnectResponse{}, Point{}, SubPoint{},
-	Empty{}, Emb{}, Inner{}, Rec{}, AllZeroArr{}, Maps{}, Ptrs{}, IfaceHolder{}, Wrap{},
-	Unnamed{}, HashHolder{}, Outer{},
+	Point{}, SubPoint{}, Empty{}, Emb{}, Inner{}, Rec{}, AllZeroArr{}, Maps{}, Ptrs{},
+	IfaceHolder{}, Wrap{}, Unnamed{}, HashHolder{}, Outer{},
 }

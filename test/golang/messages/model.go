@@ -1,12 +1,30 @@
-package main
+package messages
 
-import "time"
+import (
+	"encoding/hex"
+	"errors"
+	"time"
+)
 
 // What images are made of. Field names and kinds are the contract with the programs
 // that exist; docs/protocol.md of the project describes what they mean.
 
 // Hash names an object.
 type Hash [64]byte
+
+// MarshalText gives the form that it has in JSON.
+func (h Hash) MarshalText() ([]byte, error) {
+	return []byte(hex.EncodeToString(h[:])), nil
+}
+
+// UnmarshalText reads that form.
+func (h *Hash) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(h) {
+		return errors.New("not a hash")
+	}
+	_, err := hex.Decode(h[:], text)
+	return err
+}
 
 // GenericInode is any of the inodes below, by pointer.
 type GenericInode interface{}
@@ -80,10 +98,10 @@ type Filter struct {
 type Trigger struct {
 	MatchLines []string
 	Service    string
-	SortName   string
-	DoReboot   bool
-	DoReload   bool
-	HighImpact bool
+	SortName   string `json:",omitempty"`
+	DoReboot   bool   `json:",omitempty"`
+	DoReload   bool   `json:",omitempty"`
+	HighImpact bool   `json:",omitempty"`
 }
 
 type Triggers struct {

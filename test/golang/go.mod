@@ -1,0 +1,3 @@
+module imageserver.test
+
+go 1.21

@@ -1,3 +1,0 @@
-module imageserver.test/gobpeer
-
-go 1.21
