@@ -63,6 +63,8 @@ class ImageDatabase:
         changes: tells who wants to know of changes.
         files: the image files.
         quarantine: where damaged files are put.
+        objects: the objects that images need.
+        expiration_limits: how far off expirations may be put.
     """
 
     _log = Logger()
@@ -86,8 +88,8 @@ class ImageDatabase:
         self.quarantine = Quarantine(directory, disk)
         self.changes = changes or Changes()
         self.files = ImageFiles(directory, index, disk, now_ns, self.changes)
-        self._objects = objects
-        self._expiration_limits = expiration_limits or ExpirationLimits()
+        self.objects = objects
+        self.expiration_limits = expiration_limits or ExpirationLimits()
         self._is_group = is_group
         self._busy: set[str] = set()
         self._lock = threading.Lock()
@@ -117,25 +119,42 @@ class ImageDatabase:
         if image is None:
             raise InvalidImage("nil image")
         admitted = measure(image)
-        with self._objects.leases.holding(admitted.references):
-            admit(admitted, self._objects)
+        with self.objects.leases.holding(admitted.references):
+            admit(admitted, self.objects)
             self._keep(name, admitted, caller)
 
     def _keep(self, name: str, admitted: Admitted, caller: Caller) -> None:
-        image = admitted.image
-        if not image.expires_at.is_zero:
-            if image.expires_at.to_nanoseconds() <= self.now_ns():
-                self._log.warn("ignoring already expired image: {name}", name=name)
-                return
+        if self.has_expired(admitted.image):
+            self._log.warn("ignoring already expired image: {name}", name=name)
+            return
         check_image_change(self.index, caller, name, None)
+        self.store(name, admitted)
+
+    def has_expired(self, image: ScannedImage) -> bool:
+        """Whether the time of an image has come."""
+        expires_at = image.expires_at
+        return not expires_at.is_zero and expires_at.to_nanoseconds() <= self.now_ns()
+
+    def store(self, name: str, admitted: Admitted, *, revive: bool = False) -> None:
+        """Store an image that was admitted, and whose objects are in hand.
+
+        Args:
+            name: its name.
+            admitted: the image.
+            revive: whether it may have the name of a deleted one.
+
+        Raises:
+            RequestError: there is such an image, or no such directory.
+            StoreError: it cannot be stored.
+        """
         image_file = make_image_file(admitted)
         with self._exclusively(name, f"image: {name} already being written"):
             if self.index.image(name) is not None:
                 raise ImageExists(f"image: {name} already exists")
             if self.index.owner_group(directory_of(name)) is None:
                 raise AccessDenied(f'no metadata for: "{directory_of(name)}"')
-            with _told(f"cannot store image: {name}"):
-                self.files.add(name, admitted, image_file)
+            with told(f"cannot store image: {name}"):
+                self.files.add(name, admitted, image_file, revive=revive)
 
     def delete(self, name: str, caller: Caller) -> None:
         """Delete an image; its name is not to be used again.
@@ -151,7 +170,7 @@ class ImageDatabase:
         with self._exclusively(name, f"image: {name} is being written"):
             if self.index.image(name) != record:
                 raise ImageNotFound(f"image: {name} does not exist")
-            with _told(f"cannot delete image: {name}"):
+            with told(f"cannot delete image: {name}"):
                 self.files.remove(record, keep_name=True)
 
     def change_expiration(self, name: str, expires_at: Time, caller: Caller) -> None:
@@ -161,7 +180,7 @@ class ImageDatabase:
             RequestError: there is no such image, or the caller or the time is refused.
             StoreError: it cannot be stored.
         """
-        self._expiration_limits.check(caller, expires_at, self.now_ns())
+        self.expiration_limits.check(caller, expires_at, self.now_ns())
         record = self.files.current(name)
         if record is None:
             raise ImageNotFound("image not found")
@@ -176,7 +195,7 @@ class ImageDatabase:
         with self._exclusively(name, "image being modified"):
             if self.index.image(name) != record:
                 raise RequestError("image being modified")
-            with _told(f"cannot store image: {name}"):
+            with told(f"cannot store image: {name}"):
                 self.files.change_expiration(record, expires_at)
 
     def expire(self) -> list[str]:
@@ -200,7 +219,7 @@ class ImageDatabase:
                 if self.files.current(name) != record:
                     return False
                 self._log.info("auto expiring (deleting) image: {name}", name=name)
-                with _told(f"cannot remove expired image: {name}"):
+                with told(f"cannot remove expired image: {name}"):
                     self.files.remove(record, keep_name=False)
         except (RequestError, StoreError) as error:
             self._log.error("{error}", error=error)
@@ -263,7 +282,7 @@ class ImageDatabase:
         if owner_group is None:
             raise RequestError(f"no metadata for: {parent}")
         check_new_directory(caller, owner_group)
-        with _told(f"cannot make directory: {name}"):
+        with told(f"cannot make directory: {name}"):
             place_directory(self.disk, self.directory, name, owner_group)
         self._record_directory(name, owner_group)
         yield name
@@ -293,7 +312,7 @@ class ImageDatabase:
             check_owner_change(caller, present_group, parent_group, owner_group)
             if owner_group == present_group:
                 return
-            with _told(f"cannot change directory: {name}"):
+            with told(f"cannot change directory: {name}"):
                 metadata = DirectoryMetadata(owner_group)
                 write_metadata(self.disk, self.path(name), metadata)
             self._record_directory(name, owner_group)
@@ -312,7 +331,7 @@ class ImageDatabase:
                 raise RequestError("cannot remove root directory")
             if any(directory_of(image) == name for image in self._busy):
                 raise RequestError(f"directory: {name} not empty")
-            with _told(f"cannot remove directory: {name}"):
+            with told(f"cannot remove directory: {name}"):
                 remove_directory(self.disk, self.directory, name)
             with self.changes.announced(Change(Operation.DELETE_DIRECTORY, name)):
                 self.index.remove_directory(name)
@@ -332,7 +351,7 @@ class ImageDatabase:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """Tell clients what could not be done, without paths of the server."""
     try:
         yield

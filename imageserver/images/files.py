@@ -8,6 +8,7 @@ know, at worst, and the next start takes these over.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -132,8 +133,21 @@ class ImageFiles:
             raise CorruptImage(record.name, "the file was changed by somebody else")
         return descriptor
 
-    def add(self, name: str, admitted: Admitted, image_file: ImageFile) -> None:
+    def add(
+        self,
+        name: str,
+        admitted: Admitted,
+        image_file: ImageFile,
+        *,
+        revive: bool = False,
+    ) -> None:
         """Write the file of a new image, and index it.
+
+        Args:
+            name: its name.
+            admitted: the image.
+            image_file: its file.
+            revive: whether it may have the name of a deleted one.
 
         Raises:
             RequestError: the name was used before.
@@ -142,23 +156,27 @@ class ImageFiles:
         """
         path = self.path(name)
         temporary = path.with_name(f"{path.name}~")
+        undo = self._unlink
         try:
             self._disk.write_file(temporary, image_file.pieces, _MODE)
             try:
                 self._disk.link(temporary, path)
             except FileExistsError:
-                raise RequestError(
-                    f"cannot add previously deleted image: {name}"
-                ) from None
+                if not (revive and _is_tombstone(path)):
+                    raise RequestError(
+                        f"cannot add previously deleted image: {name}"
+                    ) from None
+                undo = self._empty
+                self._disk.rename(temporary, path)
         finally:
             self._disk.discard(temporary)
         try:
             self._disk.sync(path.parent)
             self._record(name, admitted, image_file)
         except (OSError, StoreError):
-            # Nobody was told of the image: its name can be used again.
+            # Nobody was told of the image: its name is what it was before.
             with suppress(OSError):
-                self._unlink(path)
+                undo(path)
             raise
 
     def _record(self, name: str, admitted: Admitted, image_file: ImageFile) -> None:
@@ -311,3 +329,9 @@ class ImageFiles:
             self._disk.save(path, image_file.pieces, _MODE)
         self._record(name, admitted, image_file)
         dismiss(stored.image)
+
+
+def _is_tombstone(path: Path) -> bool:
+    """Whether a file only keeps the name of a deleted image."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0

@@ -90,6 +90,14 @@ class ImageArchive:
     image: Image = gob.field("Image", gob.Struct(Image), embedded=True)
 
 
+@gob.struct("ImageArchive")
+class ScannedImageArchive:
+    """The same as the server receives it."""
+
+    image_name: str = gob.field("ImageName", STRING)
+    image: ScannedImage = gob.field("Image", gob.Struct(ScannedImage), embedded=True)
+
+
 @gob.struct("DirectoryMetadata")
 class DirectoryMetadata:
     """What a directory of images has besides its name."""

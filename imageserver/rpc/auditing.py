@@ -47,6 +47,7 @@ SUBJECTS: dict[str, Subject] = {
     "ImageServer.DeleteDirectory": _directory,
     "ImageServer.DeleteImage": _image,
     "ImageServer.MakeDirectory": _directory,
+    "ImageServer.RestoreImageFromArchive": lambda _: "an archive",
 }
 """What the audit log says of the requests of methods that change something."""
 

@@ -10,6 +10,7 @@ from imageserver.gob import Limits
 from imageserver.images.database import ImageDatabase
 from imageserver.images.information import InformationTemplate
 from imageserver.model import image_messages as messages
+from imageserver.rpc.image_archives import ImageArchives
 from imageserver.rpc.image_changes import ImageChanges
 from imageserver.rpc.image_download import ImageDownload
 from imageserver.rpc.image_lists import ImageLists
@@ -28,6 +29,7 @@ class ImageService:
 
     Attributes:
         changes: the methods that change something.
+        archives: those for archives.
         queries: those that answer questions.
         download: GetImage.
         lists: those that list.
@@ -51,6 +53,7 @@ class ImageService:
         """
         template = template or InformationTemplate("")
         self.changes = ImageChanges(database, metadata)
+        self.archives = ImageArchives(database, metadata)
         self.queries = ImageQueries(database, metadata)
         self.download = ImageDownload(database, metadata, clock, template)
         self.lists = ImageLists(database, metadata)
@@ -115,6 +118,12 @@ class ImageService:
                 public=True,
             ),
             method(
+                "RestoreImageFromArchive",
+                messages.RestoreImageFromArchiveRequest,
+                self.archives.restore,
+                limits=images,
+            ),
+            method(
                 "MakeDirectory",
                 messages.MakeDirectoryRequest,
                 changes.make_directory,
@@ -131,6 +140,7 @@ class ImageService:
                 queries.find_latest_image,
             ),
             "GetImage": (messages.GetImageRequest, self.download.get_image),
+            "GetImageArchive": (messages.GetImageArchiveRequest, self.archives.get),
             "GetImageComputedFiles": (
                 messages.GetImageComputedFilesRequest,
                 queries.get_computed_files,

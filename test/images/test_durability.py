@@ -14,6 +14,7 @@ import recorded
 from imageserver.disk import Disk
 from imageserver.errors import StoreError
 from imageserver.gob import Time
+from imageserver.images.archives import Archives
 from imageserver.images.metadata import read_metadata, write_metadata
 from imageserver.model.hash import hash_of
 from imageserver.model.image import DirectoryMetadata
@@ -76,6 +77,12 @@ def give_up_owner(stores):
     stores.images.change_owner("dir", "", make_caller("root", powers=True))
 
 
+def restore(stores):
+    """Bring a deleted image back, over the file that keeps its name."""
+    data = (stores.root / ".archive").read_bytes()
+    Archives(stores.images).restore(data, Time.ZERO, POWERFUL)
+
+
 def remove_directory(stores):
     """Remove a directory that has an owner and the name of a deleted image."""
     stores.images.remove_directory("gone")
@@ -85,6 +92,7 @@ CHANGES = [
     add,
     change_expiration,
     make_permanent,
+    restore,
     change_owner,
     give_up_owner,
     remove_directory,
@@ -113,6 +121,10 @@ def prepared(open_stores, tmp_path):
     stores.index.add_directory("gone", "staff")
     stores.add("gone/x", make_image({}), POWERFUL)
     stores.images.delete("gone/x", POWERFUL)
+    stores.add("dir/deleted", make_image({"a": A}), POWERFUL)
+    archive = Archives(stores.images).make("dir/deleted")
+    (stores.root / ".archive").write_bytes(archive)
+    stores.images.delete("dir/deleted", POWERFUL)
     stores.index.close()
     shutil.copytree(tmp_path / "images", tmp_path / "saved")
 

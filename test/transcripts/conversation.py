@@ -7,6 +7,7 @@ dictionaries with the fields that were really sent.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -379,13 +380,26 @@ def without_times(value: Any) -> Any:
         return gob.InterfaceValue(value.name, without_times(value.value))
     if isinstance(value, dict):
         return {
-            name: "<duration>" if name == "ServerDuration" else without_times(field)
+            name: _SETTLED.get(name, without_times)(field)
             for name, field in value.items()
             if field not in (None, [], "") and name not in _NOT_COMPARED
         }
     if isinstance(value, (tuple, list)):
         return tuple(without_times(item) for item in value)
     return value
+
+
+def _archive(data: bytes | str) -> Any:
+    """What is in an archive, without the signature."""
+    archive = base64.b64decode(data) if isinstance(data, str) else data
+    return [without_times(value) for value in recorded.decode_all(archive[:-64])]
+
+
+_SETTLED: dict[str, Callable[[Any], Any]] = {
+    "ServerDuration": lambda _: "<duration>",
+    "ArchiveData": _archive,
+}
+"""How fields with these names are settled."""
 
 
 @attrs.frozen

@@ -53,9 +53,7 @@ RECORDED_AT_S = 1_795_392_000
 """When the recordings were made, in seconds since 1970."""
 
 NOT_YET = {
-    "ImageServer.GetImageArchive",
     "ImageServer.ImportTree",
-    "ImageServer.RestoreImageFromArchive",
     "Logger.Debug",
     "Logger.GetStackTrace",
     "Logger.Print",

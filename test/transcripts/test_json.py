@@ -30,6 +30,7 @@ STATE = {
     "AddImage": ("directories", "objects"),
     "GetImage": ("directories", "objects", "dir/jimg1"),
     "GetImage-ignore-filesystem": ("directories", "objects", "dir/jimg1"),
+    "GetImageArchive": ("directories", "objects", "dir/jimg1"),
     "FindLatestImage": ("directories", "objects", "dir/jimg1", "dir/jexp1"),
     "ChangeImageExpiration": ("directories", "objects", "dir/jexp1"),
     "GetImageUpdates": (
