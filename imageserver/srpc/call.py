@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
 from imageserver import gob
+from imageserver.errors import LimitExceeded, PeerClosed
 from imageserver.gob import Limits
 from imageserver.srpc.access import Caller
 from imageserver.srpc.channel import Channel
-from imageserver.srpc.protocol import Data, Line, Message
+from imageserver.srpc.limit import Limit
+from imageserver.srpc.message_memory import MessageMemory
+from imageserver.srpc.protocol import Data, Line, LongMessage, Message, Want
 from imageserver.worker import Worker
 
 T = TypeVar("T")
@@ -27,7 +30,7 @@ class SelfSending(ABC):
         """
 
 
-_DECODE_IN_PLACE_BYTES = 64 << 10
+_PIECE_BYTES = 1 << 20
 
 
 class Call:
@@ -38,6 +41,7 @@ class Call:
     Attributes:
         caller: who calls; on the client's side nobody.
         channel: the connection.
+        memory: what long messages may take; nobody's but the call's, if not replaced.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Call:
         self.caller = caller
         self._limits = limits
         self._decoding = decoding
+        self.memory = MessageMemory()
         self._encoder = gob.Encoder()
         self._decoder = gob.Decoder(limits)
 
@@ -72,16 +77,46 @@ class Call:
         """
         if timeout_s is None:
             timeout_s = self.channel.deadlines.body_s
-        want = Message(self._limits.message_bytes)
+        want: Want[bytes | LongMessage] = Message(self._limits.message_bytes)
         while True:
-            message = await self.channel.take(want, timeout_s)
-            if len(message) > _DECODE_IN_PLACE_BYTES:
-                value = await self._decoding.run(self._decoder.feed, message, type_)
+            taken = await self.channel.take(want, timeout_s)
+            if isinstance(taken, LongMessage):
+                value = await self._receive_long(taken.length, type_, timeout_s)
             else:
-                value = self._decoder.feed(message, type_)
+                value = self._decoder.feed(taken, type_)
             if value is not gob.MORE:
                 result: T = value
                 return result
+
+    async def _receive_long(self, length: int, type_: type, timeout_s: float) -> Any:
+        """Receive a message in pieces, and decode it where that keeps nobody waiting.
+
+        Raises:
+            LimitExceeded: others need the memory.
+        """
+        clock, pieces = self.channel.clock, list[bytes]()
+        ends_s = clock.seconds() + timeout_s
+        share = self.memory.begin(self.channel.abort)
+        try:
+            while length:
+                left_s = max(0.0, ends_s - clock.seconds())
+                piece = await self.channel.take(Data(min(length, _PIECE_BYTES)), left_s)
+                share.grow(len(piece))
+                pieces.append(piece)
+                length -= len(piece)
+            return await self._decoding.run(self._decode_long, pieces, type_)
+        except PeerClosed as error:
+            if share.is_lost:
+                text = "too much memory for messages"
+                raise LimitExceeded(Limit.MEMORY, text) from error
+            raise
+        finally:
+            share.end()
+
+    def _decode_long(self, pieces: list[bytes], type_: type) -> Any:
+        message = b"".join(pieces)
+        pieces.clear()
+        return self._decoder.feed(message, type_)
 
     async def receive_bytes(self, limit: int) -> bytes:
         """Raw bytes: at least one, at most ``limit``.
