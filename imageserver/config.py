@@ -33,6 +33,7 @@ from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
 from imageserver.srpc.local_socket import address_of
+from imageserver.srpc.message_memory import MEMORY_BYTES
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS, _IMAGES = "Limits for peers", "Images"
@@ -328,6 +329,13 @@ FLAGS = FlagSet(
             _LIMITS,
         ),
         Flag(
+            "maxMessageMemory",
+            SIZE,
+            MEMORY_BYTES,
+            "memory for requests of more than 64 KiB while they come in, of all peers",
+            _LIMITS,
+        ),
+        Flag(
             "username",
             STRING,
             "",
@@ -390,6 +398,7 @@ class Settings:
     max_method_line: int
     max_hash_list_message: int
     max_image_message: int
+    max_message_memory: int
     username: str
     permit_root: bool
     version: bool
@@ -458,8 +467,12 @@ class Settings:
 
     @property
     def lengths(self) -> Lengths:
-        """How much peers may say before they are known."""
-        return Lengths(self.max_request_head, self.max_method_line)
+        """How much peers may say."""
+        return Lengths(
+            self.max_request_head,
+            self.max_method_line,
+            max(self.max_message_memory, self.max_image_message),
+        )
 
     def connection_limits(self, descriptors: int) -> ConnectionLimits:
         """How many connections there may be.

@@ -21,8 +21,12 @@ from imageserver.images.database import ImageDatabase
 from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
 from imageserver.images.records import is_file_of
+from imageserver.images.secret import FILE_NAME as SECRET_NAME
 from imageserver.images.walk import FileKind, walk_images
 from imageserver.index.base import ImageRecord
+
+_NO_IMAGES = (FILE_NAME, SECRET_NAME)
+"""Names of files that refer to no objects."""
 
 
 @attrs.define
@@ -67,7 +71,7 @@ class Loading:
         if any(os.path.lexists(database.path(n)) for n in self.progress.left_out):
             return "there are images that could not be loaded"
         names = database.quarantine.names()
-        if any(name.rpartition("%")[2] != FILE_NAME for name in names):
+        if any(name.rpartition("%")[2] not in _NO_IMAGES for name in names):
             return "there are damaged images in quarantine"
         return ""
 

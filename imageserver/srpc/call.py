@@ -6,11 +6,21 @@ from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
 from imageserver import gob
+from imageserver.errors import LimitExceeded, PeerClosed
 from imageserver.gob import Limits
 from imageserver.srpc.access import Caller
 from imageserver.srpc.channel import Channel
 from imageserver.srpc.coder import CODERS
-from imageserver.srpc.protocol import GOB, JSON, Data, Line
+from imageserver.srpc.limit import Limit
+from imageserver.srpc.message_memory import MessageMemory, Share
+from imageserver.srpc.protocol import (
+    GOB,
+    JSON,
+    LONG_MESSAGE_BYTES,
+    Data,
+    Line,
+    LongMessage,
+)
 from imageserver.worker import Worker
 
 T = TypeVar("T")
@@ -28,7 +38,7 @@ class SelfSending(ABC):
         """
 
 
-_DECODE_IN_PLACE_BYTES = 64 << 10
+_PIECE_BYTES = 1 << 20
 
 
 class Call:
@@ -40,6 +50,7 @@ class Call:
         caller: who calls; on the client's side nobody.
         channel: the connection.
         is_json: whether values travel as JSON.
+        memory: what long messages may take; nobody's but the call's, if not replaced.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Call:
         self.caller = caller
         self.is_json = coder == JSON
         self._decoding = decoding
+        self.memory = MessageMemory()
         self._coder = CODERS[coder](limits)
 
     async def receive(self, type_: type[T], timeout_s: float | None = None) -> T:
@@ -79,18 +91,52 @@ class Call:
         """
         if timeout_s is None:
             timeout_s = self.channel.deadlines.body_s
+        value: Any = gob.MORE
+        while value is gob.MORE:
+            share = self.memory.begin(self.channel.abort)
+            try:
+                value = await self._receive(type_, share, timeout_s)
+            except PeerClosed as error:
+                if share.is_lost:
+                    text = "too much memory for messages"
+                    raise LimitExceeded(Limit.MEMORY, text) from error
+                raise
+            finally:
+                share.end()
+        result: T = value
+        return result
+
+    async def _receive(self, type_: type, share: Share, timeout_s: float) -> Any:
+        """The value of the next message, which takes its share of the memory."""
         coder = self._coder
-        while True:
-            taken = await self.channel.take(coder.want(), timeout_s)
-            if coder.newline_may_follow:
-                self.channel.receiver.skip_newline()
-            if len(taken) > _DECODE_IN_PLACE_BYTES:
-                value = await self._decoding.run(coder.decode, taken, type_)
-            else:
-                value = coder.decode(taken, type_)
-            if value is not gob.MORE:
-                result: T = value
-                return result
+        taken = await self.channel.take(coder.want(share.grow), timeout_s)
+        if coder.newline_may_follow:
+            self.channel.receiver.skip_newline()
+        if isinstance(taken, LongMessage):
+            pieces = await self._take_pieces(taken.length, share, timeout_s)
+            return await self._decoding.run(self._decode_long, pieces, type_)
+        if len(taken) > LONG_MESSAGE_BYTES:
+            return await self._decoding.run(coder.decode, taken, type_)
+        return coder.decode(taken, type_)
+
+    async def _take_pieces(
+        self, length: int, share: Share, timeout_s: float
+    ) -> list[bytes]:
+        """A message in pieces, all of them in that time."""
+        clock, pieces = self.channel.clock, list[bytes]()
+        ends_s = clock.seconds() + timeout_s
+        while length:
+            left_s = max(0.0, ends_s - clock.seconds())
+            piece = await self.channel.take(Data(min(length, _PIECE_BYTES)), left_s)
+            share.grow(len(piece))
+            pieces.append(piece)
+            length -= len(piece)
+        return pieces
+
+    def _decode_long(self, pieces: list[bytes], type_: type) -> Any:
+        message = b"".join(pieces)
+        pieces.clear()
+        return self._coder.decode(message, type_)
 
     async def receive_bytes(self, limit: int) -> bytes:
         """Raw bytes: at least one, at most ``limit``.

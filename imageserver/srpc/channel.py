@@ -252,6 +252,7 @@ class Channel(Protocol):
                 its half. Closing with unread bytes would reset the connection, and
                 the peer might never see what was sent last.
         """
+        self.receiver.rest()  # nobody asks for it any more, and it may be large
         if self.closed:
             return
         self._closing = self.clock.callLater(self.deadlines.stall_s, self.abort)

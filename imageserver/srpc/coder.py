@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from imageserver import gob, gojson
 from imageserver.errors import JsonDecodeError, LimitExceeded, RemoteProtocolError
 from imageserver.gob import Limits
 from imageserver.srpc.limit import Limit
-from imageserver.srpc.protocol import GOB, JSON, Message, Want
+from imageserver.srpc.protocol import GOB, JSON, LongMessage, Message, Want
+
+Grow: TypeAlias = Callable[[int], None]
 
 JSON_BYTES = 32 << 20
 """The longest value in JSON, whatever the method: it is read as one text."""
@@ -36,8 +38,12 @@ class Coder(ABC):
     newline_may_follow = False
 
     @abstractmethod
-    def want(self) -> Want[bytes]:
-        """What to take from the connection, to be decoded then."""
+    def want(self, grow: Grow) -> Want[bytes | LongMessage]:
+        """What to take from the connection, to be decoded then.
+
+        Args:
+            grow: told how many bytes more it keeps in memory.
+        """
 
     @abstractmethod
     def decode(self, taken: bytes, type_: type) -> Any:
@@ -65,8 +71,8 @@ class GobCoder(Coder):
         self._encoder = gob.Encoder()
         self._decoder = gob.Decoder(limits)
 
-    def want(self) -> Want[bytes]:
-        """See :class:`Coder`."""
+    def want(self, grow: Grow) -> Want[bytes | LongMessage]:
+        """See :class:`Coder`; long messages are taken by whoever asks for them."""
         return self._want
 
     def decode(self, taken: bytes, type_: type) -> Any:
@@ -87,10 +93,10 @@ class JsonCoder(Coder):
         """Receive values within ``limits``."""
         self._limits = limits
 
-    def want(self) -> Want[bytes]:
+    def want(self, grow: Grow) -> Want[bytes]:
         """See :class:`Coder`."""
         limit = min(self._limits.message_bytes, JSON_BYTES)
-        return JsonText(limit, self._limits.depth)
+        return JsonText(limit, self._limits.depth, grow)
 
     def decode(self, taken: bytes, type_: type) -> Any:
         """See :class:`Coder`."""
@@ -107,22 +113,25 @@ CODERS: Mapping[str, Callable[[Limits], Coder]] = {GOB: GobCoder, JSON: JsonCode
 class JsonText:
     """One JSON object or array of at most ``limit`` bytes; it can be taken once."""
 
-    def __init__(self, limit: int, depth: int) -> None:
+    def __init__(self, limit: int, depth: int, grow: Grow) -> None:
         self._limit = limit
+        self._grow = grow
+        self._text = bytearray()
         self._extent = gojson.Extent(depth)
 
     def take(self, buffer: bytearray) -> bytes | None:
-        """See :class:`~imageserver.srpc.protocol.Want`."""
+        """See :class:`~imageserver.srpc.protocol.Want`; it keeps what has come."""
+        self._grow(len(buffer))
+        self._text += buffer
+        buffer.clear()
         try:
-            end = self._extent.find(buffer)
+            end = self._extent.find(self._text)
         except JsonDecodeError as error:
             raise RemoteProtocolError(str(error)) from error
-        length = len(buffer) if end is None else end
-        if length > self._limit:
+        if (len(self._text) if end is None else end) > self._limit:
             text = f"JSON value longer than {self._limit} bytes"
             raise LimitExceeded(Limit.MESSAGE, text)
         if end is None:
             return None
-        value = bytes(buffer[:end])
-        del buffer[:end]
-        return value
+        buffer += self._text[end:]
+        return bytes(self._text[:end])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from imageserver.srpc.message_memory import MEMORY_BYTES
+
 HEAD_BYTES = 32 << 10
 METHOD_LINE_BYTES = 512
 
@@ -37,7 +39,9 @@ class Lengths:
     Attributes:
         head: the head of its first request.
         method_line: which method it wants to call.
+        all_messages: long messages that come in, on all connections together.
     """
 
     head: int = HEAD_BYTES
     method_line: int = METHOD_LINE_BYTES
+    all_messages: int = MEMORY_BYTES

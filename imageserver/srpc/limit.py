@@ -21,3 +21,4 @@ class Limit(StrEnum):
     METHOD_LINE = "method-line-length"
     LINE = "line-length"
     MESSAGE = "message-size"
+    MEMORY = "message-memory"

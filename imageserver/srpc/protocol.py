@@ -66,6 +66,7 @@ PLAIN_PAGES = frozenset(
 
 ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
 DENIED = "access to method denied"
+LONG_MESSAGE_BYTES = 64 << 10
 _ANY_LENGTH = 1 << 64
 
 T_co = TypeVar("T_co", covariant=True)
@@ -103,13 +104,23 @@ class Line:
 
 
 @attrs.frozen
+class LongMessage:
+    """A gob message of which only the length was taken; ``length`` bytes follow.
+
+    Whoever wants it takes them in pieces: copying them all would take too long.
+    """
+
+    length: int
+
+
+@attrs.frozen
 class Message:
     """A gob message of at most ``limit`` bytes, returned without its length."""
 
     limit: int
 
-    def take(self, buffer: bytearray) -> bytes | None:
-        """See :class:`Want`."""
+    def take(self, buffer: bytearray) -> bytes | LongMessage | None:
+        """See :class:`Want`; of a message of more than 64 KiB only the length."""
         try:
             found = parse_message_length(buffer[:9], _ANY_LENGTH)
         except GobDecodeError as error:
@@ -119,11 +130,13 @@ class Message:
         length, size = found
         if length > self.limit:
             raise LimitExceeded(Limit.MESSAGE, "invalid message length")
+        if length > LONG_MESSAGE_BYTES:
+            del buffer[:size]
+            return LongMessage(length)
         end = size + length
         if len(buffer) < end:
             return None
-        with memoryview(buffer) as view:
-            message = bytes(view[size:end])
+        message = bytes(buffer[size:end])
         del buffer[:end]
         return message
 

@@ -41,6 +41,7 @@ from imageserver.srpc.channel import Channel
 from imageserver.srpc.connection_limits import ConnectionLimits, Gate, Place
 from imageserver.srpc.deadlines import Deadlines, Lengths
 from imageserver.srpc.limit import Limit
+from imageserver.srpc.message_memory import MessageMemory
 from imageserver.srpc.methods import SMALL, Method, MethodTable
 from imageserver.srpc.protocol import (
     DENIED,
@@ -74,6 +75,7 @@ class CallServer:
         requires_tls: whether connections have to be TLS from their first byte.
         deadlines: how long peers may take.
         lengths: how much they may say.
+        memory: what long messages take that come in.
         gate: lets connections in.
         accounting: what happened so far.
         sparing_log: for what any peer can cause.
@@ -102,6 +104,7 @@ class CallServer:
         self.lengths = lengths or Lengths()
         self.accounting = Accounting(methods)
         self.sparing_log = SparingLog(self._log, clock.seconds)
+        self.memory = MessageMemory(self.lengths.all_messages)
         self.gate = Gate(limits or ConnectionLimits(), self._refused)
         self.clock = clock
         self._decoding = decoding
@@ -313,6 +316,7 @@ class CallServer:
         account.begin(way)
         started_s = self.clock.seconds()
         call = Call(channel, caller, method.limits, self._decoding, way.coder)
+        call.memory = self.memory
         usable, outcome = False, "ok"
         try:
             if not method.is_builtin:

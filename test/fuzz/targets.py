@@ -204,8 +204,12 @@ def run_json(data: bytes) -> None:
         return
     text = data[1:]
     bytewise = [text[i : i + 1] for i in range(len(text))]
-    whole = take_all(JsonText(len(text), LIMITS.depth), [text], once=True)
-    assert whole == take_all(JsonText(len(text), LIMITS.depth), bytewise, once=True)
+    whole = take_all(
+        JsonText(len(text), LIMITS.depth, lambda _: None), [text], once=True
+    )
+    assert whole == take_all(
+        JsonText(len(text), LIMITS.depth, lambda _: None), bytewise, once=True
+    )
     cls = MESSAGES[data[0] % len(MESSAGES)]
     try:
         value = gojson.decode(text, cls, LIMITS)

@@ -21,7 +21,7 @@ from imageserver.errors import (
 )
 from imageserver.srpc.channel import Channel, Deadlines
 from imageserver.srpc.outgoing import PIECE_BYTES
-from imageserver.srpc.protocol import Data, Line, Message
+from imageserver.srpc.protocol import Data, Line
 
 DEADLINES = Deadlines(head_s=1, handshake_s=2, body_s=3, stall_s=4)
 
@@ -198,12 +198,22 @@ class Pausing(ChannelCase):
             received += self.successResultOf(taking)
         self.assertEqual(received, sent)
 
-    def test_long_message(self):
-        """A message longer than what is kept arrives whole."""
-        taking = self.begin(self.channel.take(Message(2 << 20)))
-        self.arrive(b"\xfd\x10\x00\x00" + bytes(1 << 20))
+    def test_more_than_is_kept(self):
+        """A thing longer than what is kept while nobody asks arrives whole."""
+        taking = self.begin(self.channel.take(Line(2 << 20)))
+        self.arrive(b"x" * (1 << 20) + b"\n")
         self.assertEqual(len(self.successResultOf(taking)), 1 << 20)
         self.assertFalse(self.transport.paused)
+
+    def test_what_is_left_is_dropped(self):
+        """What nobody will ask for takes no memory behind the end."""
+        self.arrive(b"x" * (100 << 10))
+        self.channel.close()
+        self.assertEqual(len(self.channel.receiver), 0)
+        self.channel.receiver.receive_data(b"x")
+        self.transport.lose(ConnectionLost())
+        self.channel.close()
+        self.assertEqual(len(self.channel.receiver), 0)
 
     def test_end_is_seen_later(self):
         """The end of the connection is seen after reading was resumed."""

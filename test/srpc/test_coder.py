@@ -37,6 +37,10 @@ VALUE = CheckImageRequest("dir/name")
 TEXT = b'{"ImageName":"dir/name"}'
 
 
+def ignore(size: int) -> None:
+    """Nobody counts what is kept in memory."""
+
+
 def receiver_of(data: bytes) -> Receiver:
     """Where ``data`` has arrived."""
     receiver = Receiver()
@@ -48,9 +52,9 @@ def test_gob_coder() -> None:
     """Definitions and value are taken one after the other, with nothing behind."""
     ours, theirs = GobCoder(SMALL), GobCoder(SMALL)
     receiver = receiver_of(ours.encode(VALUE) + b"raw")
-    taken = receiver.take(theirs.want())
+    taken = receiver.take(theirs.want(ignore))
     assert theirs.decode(taken, CheckImageRequest) is gob.MORE
-    taken = receiver.take(theirs.want())
+    taken = receiver.take(theirs.want(ignore))
     assert theirs.decode(taken, CheckImageRequest) == VALUE
     assert receiver.rest() == b"raw"
 
@@ -59,7 +63,7 @@ def test_json_coder() -> None:
     """A value is taken with what is in front of it; what follows stays."""
     coder = JsonCoder(SMALL)
     receiver = receiver_of(b" \n" + coder.encode(VALUE) + b"raw")
-    taken = receiver.take(coder.want())
+    taken = receiver.take(coder.want(ignore))
     assert coder.decode(taken, CheckImageRequest) == VALUE
     assert receiver.rest() == b"raw"
 
@@ -67,11 +71,22 @@ def test_json_coder() -> None:
 @given(st.integers(1, len(TEXT) + 8))
 def test_json_arrives_in_pieces(size: int) -> None:
     """A value is taken when it is complete, not earlier."""
-    want, receiver = JsonCoder(SMALL).want(), Receiver()
+    want, receiver = JsonCoder(SMALL).want(ignore), Receiver()
     for start in range(0, len(TEXT), size):
         assert receiver.take(want) is None
         receiver.receive_data(TEXT[start : start + size])
     assert receiver.take(want) == TEXT
+
+
+def test_json_memory() -> None:
+    """What is kept in memory is counted as it comes, once."""
+    sizes: list[int] = []
+    want, receiver = JsonCoder(SMALL).want(sizes.append), Receiver()
+    for data in (TEXT[:5], TEXT[5:] + b"rest"):
+        receiver.receive_data(data)
+        taken = receiver.take(want)
+    assert (taken, receiver.rest()) == (TEXT, b"rest")
+    assert sum(sizes) == len(TEXT + b"rest")
 
 
 def test_json_limits() -> None:
@@ -79,12 +94,12 @@ def test_json_limits() -> None:
     few = JsonCoder(Limits(message_bytes=len(TEXT) - 1))
     for data in (TEXT, TEXT[:-1] + b" "):
         with pytest.raises(LimitExceeded, match="longer than 23 bytes") as caught:
-            receiver_of(data).take(few.want())
+            receiver_of(data).take(few.want(ignore))
         assert caught.value.limit == "message-size"
-    assert receiver_of(TEXT[:-1]).take(few.want()) is None
+    assert receiver_of(TEXT[:-1]).take(few.want(ignore)) is None
     with pytest.raises(RemoteProtocolError, match="nest too deep"):
-        receiver_of(b"[[[").take(JsonCoder(Limits(depth=2)).want())
-    large = JsonCoder(Limits(message_bytes=1 << 40)).want()
+        receiver_of(b"[[[").take(JsonCoder(Limits(depth=2)).want(ignore))
+    large = JsonCoder(Limits(message_bytes=1 << 40)).want(ignore)
     with pytest.raises(LimitExceeded):
         receiver_of(b"[" + b" " * JSON_BYTES).take(large)
 
@@ -93,7 +108,7 @@ def test_no_json() -> None:
     """What cannot become a value is refused at its first byte."""
     for data in (b"x", b"5", b"\0", b"ImageServer.Check"):
         with pytest.raises(RemoteProtocolError, match="no JSON object"):
-            receiver_of(data).take(JsonCoder(SMALL).want())
+            receiver_of(data).take(JsonCoder(SMALL).want(ignore))
     with pytest.raises(JsonDecodeError):
         JsonCoder(SMALL).decode(b"[]", CheckImageRequest)
 

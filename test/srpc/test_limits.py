@@ -8,6 +8,8 @@ from srpc.doors import DEADLINES, LENGTHS, TLS, UNSECURED, Client, DoorCase
 from srpc.peers import user_pair
 from twisted.internet.error import ConnectionDone
 
+from imageserver import gob
+from imageserver.model.image_messages import CheckImageRequest
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.protocol import ACCEPTED
 from imageserver.srpc.tls import ClientTLS
@@ -149,6 +151,40 @@ class Lengths(DoorCase):
         client.send(b"Test.Open\n" + b"x" * 21)
         self.assertTrue(client.is_gone)
         self.assertEqual(self.server.accounting.limits, {Limit.LINE: 1})
+
+    def test_memory(self):
+        """Where long messages take too much, the one that began first has to go."""
+        self.server.memory.limit = 250_000
+        name = "x" * 200_000
+        request = gob.Encoder().encode(CheckImageRequest(name))
+        slow, quick = (self.connect(user(name, "Test.*")) for name in ("slow", "quick"))
+        for client in (slow, quick):
+            client.send(TLS)
+            client.send(CHECK)
+        slow.send(request[:150_000])
+        self.assertFalse(slow.is_gone)
+        self.assertIn(b"\n", quick.send(request))
+        self.assertFalse(quick.is_gone)
+        self.clock.advance(0)
+        slow.send(b"")
+        self.assertTrue(slow.is_gone)
+        self.assertEqual(self.server.accounting.limits, {Limit.MEMORY: 1})
+        self.assertEqual(self.server.memory.used, 0)
+
+    def test_time_for_a_long_message(self):
+        """Whoever sends a long message bit by bit gains no time by that."""
+        client = self.connect(user("alice", "Test.*"))
+        client.send(TLS)
+        client.send(CHECK)
+        request = gob.Encoder().encode(CheckImageRequest("x" * 200_000))
+        client.send(request[:100])
+        for _ in range(9):
+            self.wait(self.server.deadlines.body_s / 10)
+            client.send(b"x")
+            self.assertFalse(client.is_gone)
+        self.wait(self.server.deadlines.body_s / 5)
+        self.assertTrue(client.is_gone)
+        self.assertEqual(self.server.accounting.limits, {Limit.BODY: 1})
 
     def test_message(self):
         """A message that is too long is refused as soon as its length is known."""
