@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from imageserver.audit import AuditLog
 from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
-from imageserver.errors import ConfigError
+from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
 from imageserver.images.information import InformationTemplate
@@ -36,6 +36,7 @@ from imageserver.objects.store import ObjectStore
 from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.object_server import ObjectService
+from imageserver.rpc.readiness import Readiness
 from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.credential_files import Credentials
@@ -116,6 +117,7 @@ class ImageServer(MultiService):
         self.metrics.add(self._server.accounting.metrics)
         self.metrics.add(self.credentials.metrics)
         self._startup: Deferred[None] | None = None
+        self._is_ready = False
         self._locks: list[int] = []
 
     def _add_pool(self, name: str, threads: int) -> PoolWorker:
@@ -143,6 +145,7 @@ class ImageServer(MultiService):
             expiration_limits=self._settings.expiration_limits,
         )
         self._loading = Loading(self._database)
+        self._readiness = Readiness(self._loading, self._background)
         self._collection = Collection(
             self._objects,
             self._index,
@@ -177,7 +180,11 @@ class ImageServer(MultiService):
         self._object_service = ObjectService(self._objects, self._disk)
         template = InformationTemplate(settings.information_database_template)
         image_service = ImageService(
-            self._database, self._metadata, self._reactor, template
+            self._database,
+            self._metadata,
+            self._reactor,
+            template,
+            self._loading.pending,
         )
         unreferenced = UnreferencedObjectService(
             self._collection,
@@ -205,7 +212,8 @@ class ImageServer(MultiService):
                 ),
             ]
         )
-        methods = MethodTable(audited(methods, audit_log, self._metadata))
+        written = audited(methods, audit_log, self._metadata)
+        methods = MethodTable(self._readiness.gate(written))
         policy = Policy(
             insecure=self._insecure,
             trusted_users=frozenset(settings.srpc_trusted_users),
@@ -300,7 +308,7 @@ class ImageServer(MultiService):
         self._index.open()
         self._objects.open()
         super().startService()
-        self._startup = Deferred.fromCoroutine(self._load())
+        self._startup = Deferred.fromCoroutine(self._start_up())
 
     def stopService(self) -> Deferred[None]:
         """Stop: no new connections, no calls, no background work; then the rest."""
@@ -310,8 +318,9 @@ class ImageServer(MultiService):
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
         await self._local_upgrade.stop()
-        await self._server.stop()
         self._loading.stop()
+        self._readiness.stop()
+        await self._server.stop()
         if self._startup is not None:
             self.running = 0
             await self._startup
@@ -322,15 +331,37 @@ class ImageServer(MultiService):
             os.close(self._locks.pop())
         self._log.info("stopped")
 
-    async def _load(self) -> None:
-        """Load the images, then let calls and the background work begin."""
+    async def _start_up(self) -> None:
         try:
-            await self._metadata.run(self._loading.run)
-            if not self.running:
-                return
-            self._server.start()
-            self._log.info("ready")
-            self._upkeep.start()
+            await self._load()
         except Exception as error:
             self._log.failure("loading failed")
             self._failed(error)
+
+    async def _load(self) -> None:
+        """Load the images; calls and the background work begin before the last one."""
+        try:
+            await self._load_images()
+        except StoreError:
+            if not await self._metadata.run(self._index.rebuild_if_damaged):
+                raise
+            await self._load_images()
+
+    async def _load_images(self) -> None:
+        loading = self._loading
+        await self._metadata.run(loading.begin)
+        if not self.running:
+            return
+        if not self._is_ready:
+            self._is_ready = True
+            self._server.start()
+            self._upkeep.start()
+            self._log.info(
+                "ready, but for {pending} images to read", pending=len(loading.pending)
+            )
+        for name in tuple(loading.pending):
+            await self._background.run(loading.load, name)
+            if not self.running:
+                return
+        await self._metadata.run(loading.finish)
+        self._readiness.complete()

@@ -9,6 +9,7 @@ the index turns out to be damaged.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,13 +48,20 @@ class Progress:
 
 
 class Loading:
-    """Loads the image database."""
+    """Loads the image database.
+
+    Attributes:
+        progress: how far it has come.
+        pending: names of images whose files have to be read, until they were.
+    """
 
     _log = Logger()
 
     def __init__(self, database: ImageDatabase) -> None:
         self._database = database
         self.progress = Progress()
+        self.pending: dict[str, None] = {}
+        self._lock = threading.Lock()
         self._stopping = False
 
     def stop(self) -> None:
@@ -82,6 +90,26 @@ class Loading:
             ConfigError: the image directory cannot be read.
             StoreError: the index fails.
         """
+        try:
+            self._run()
+        except StoreError:
+            if not self._database.index.rebuild_if_damaged():
+                raise
+            self._run()
+
+    def _run(self) -> None:
+        self.begin()
+        for name in list(self.pending):
+            self.load(name)
+        self.finish()
+
+    def begin(self) -> None:
+        """Bring the index in line with the files, but for those that have to be read.
+
+        Raises:
+            ConfigError: the image directory cannot be read.
+            StoreError: the index fails.
+        """
         database = self._database
         try:
             remove_unfinished(database.disk, database.directory)
@@ -94,16 +122,6 @@ class Loading:
                 f"cannot use image directory {error.filename or database.directory}:"
                 f" {error.strerror}"
             ) from error
-        try:
-            self._load(directories, files)
-        except StoreError:
-            if not database.index.rebuild_if_damaged():
-                raise
-            self._load(directories, files)
-
-    def _load(self, directories: list[str], files: dict[str, os.stat_result]) -> None:
-        """Bring the index in line with what was found."""
-        database = self._database
         known = {record.name: record for record in database.index.images()}
         if any(not _is_known(r, files.get(r.name)) for r in known.values()):
             self._log.warn("images were changed by somebody else: reading all of them")
@@ -113,19 +131,37 @@ class Loading:
         for record in known.values():
             if record.is_being_rewritten:
                 self._look_again(record)
-        new = sorted(files.keys() - known.keys())
-        self.progress.total, self.progress.done = len(new), 0
-        for name in new:
-            if self._stopping:
-                return
-            self._load_image(name)
-            self.progress.done += 1
         database.expire()
+        self.pending.clear()
+        self.pending.update(dict.fromkeys(sorted(files.keys() - known.keys())))
+        self.progress.total, self.progress.done = len(self.pending), 0
+
+    def load(self, name: str) -> None:
+        """Load one of the pending images, if it still is one.
+
+        Raises:
+            StoreError: the index fails.
+        """
+        with self._lock:
+            if name in self.pending and not self._stopping:
+                self._load_image(name)
+                del self.pending[name]
+                self.progress.done += 1
+
+    def finish(self) -> None:
+        """All pending images were loaded, unless loading was stopped.
+
+        Raises:
+            StoreError: the index fails.
+        """
+        if self.pending:
+            return
+        self._database.expire()
         self.progress.finished = True
         self._log.info(
             "loaded {images} images, {new} of them read",
-            images=len(files),
-            new=len(new),
+            images=self._database.index.image_count(),
+            new=self.progress.total,
         )
 
     def _walk(self) -> tuple[list[str], dict[str, os.stat_result]]:

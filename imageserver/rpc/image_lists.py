@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from imageserver.images.database import ImageDatabase
 from imageserver.model.image import Directory, DirectoryMetadata
@@ -14,10 +14,19 @@ from imageserver.worker import Worker
 class ImageLists:
     """Lists what is in an image database."""
 
-    def __init__(self, database: ImageDatabase, metadata: Worker) -> None:
-        """List ``database``, whose work is done by ``metadata``."""
+    def __init__(
+        self, database: ImageDatabase, metadata: Worker, pending: Collection[str]
+    ) -> None:
+        """List a database.
+
+        Args:
+            database: the images.
+            metadata: does its work.
+            pending: names of images that it will know soon.
+        """
         self._database = database
         self._metadata = metadata
+        self._pending = pending
 
     async def list_directories(self, call: Call) -> None:
         """All directories, one value each, then an empty one."""
@@ -28,8 +37,9 @@ class ImageLists:
 
     async def list_images(self, call: Call) -> None:
         """The names of all images, one a line, then an empty line."""
+        pending = tuple(self._pending)  # before others become known
         names = await self._metadata.run(self._database.index.image_names)
-        call.write(_name_lines(names))
+        call.write(_name_lines({*names, *pending} if pending else names))
 
     async def list_selected_images(self, call: Call) -> None:
         """The same for those images that a request selects."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -42,6 +43,7 @@ class ImageService:
         metadata: Worker,
         clock: IReactorTime,
         template: InformationTemplate | None = None,
+        pending: Collection[str] = (),
     ) -> None:
         """Serve ``database``.
 
@@ -50,13 +52,14 @@ class ImageService:
             metadata: does the database's work.
             clock: for clients that wait for images.
             template: makes addresses of pages about images.
+            pending: names of images that the database will know soon.
         """
         template = template or InformationTemplate("")
         self.changes = ImageChanges(database, metadata)
         self.archives = ImageArchives(database, metadata)
         self.queries = ImageQueries(database, metadata)
         self.download = ImageDownload(database, metadata, clock, template)
-        self.lists = ImageLists(database, metadata)
+        self.lists = ImageLists(database, metadata, pending)
         self.updates = ImageUpdates(database, metadata)
 
     def methods(

@@ -291,3 +291,31 @@ def test_no_directory(open_stores, filled) -> None:
     shutil.rmtree(stores.root)
     with pytest.raises(ConfigError, match="No such file"):
         Loading(stores.images).run()
+
+
+def test_one_by_one(open_stores, filled) -> None:
+    """Images are known as soon as they are read; what is known is there at once."""
+    for path in filled.root.glob(".index*"):
+        path.unlink()
+    stores = open_stores(load=False)
+    loading = stores.loading
+    loading.begin()
+    assert list(loading.pending) == ["dir/sub/y", "dir/x"]
+    assert set(stores.index.directories()) == {".", "dir", "dir/sub"}
+    loading.load("dir/x")
+    loading.load("dir/x")
+    loading.load("dir/none")
+    assert stores.index.image_names() == ["dir/x"]
+    assert list(loading.pending) == ["dir/sub/y"]
+    loading.finish()
+    assert not loading.progress.finished
+    assert loading.obstacle() == "the images are being loaded"
+    loading.load("dir/sub/y")
+    loading.finish()
+    assert loading.progress.finished
+    assert (loading.progress.done, loading.progress.total) == (2, 2)
+    assert stores.counts() == stores.recount()
+    stores.index.close()
+    again = open_stores(load=False)
+    again.loading.begin()
+    assert not again.loading.pending
