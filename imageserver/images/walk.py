@@ -12,7 +12,7 @@ import attrs
 
 from imageserver.errors import InvalidName
 from imageserver.images.metadata import FILE_NAME
-from imageserver.model.names import ROOT, check_image_name
+from imageserver.model.names import ROOT, check_stored_name
 
 
 class FileKind(enum.Enum):
@@ -91,7 +91,7 @@ def _identify(name: str, full_name: str, status: os.stat_result) -> Found | None
     if name.startswith(".") or not (is_image or stat.S_ISDIR(status.st_mode)):
         return None
     try:
-        check_image_name(full_name)
+        check_stored_name(full_name)
     except InvalidName as error:
         return Found(full_name, FileKind.MISNAMED, status, str(error))
     return Found(full_name, FileKind.IMAGE if is_image else FileKind.DIRECTORY, status)

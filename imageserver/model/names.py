@@ -4,6 +4,9 @@ A name is one or more components, separated by single slashes. A component is no
 empty, does not start with ``.`` (such names are hidden from the scan at start-up),
 does not end in ``~`` (such files are temporary), holds no control character, and
 is short enough to leave room for the ``~`` of its temporary file.
+
+What was stored by others under other names can be read and deleted, as long as it is
+text.
 """
 
 from __future__ import annotations
@@ -31,6 +34,18 @@ def check_image_name(name: str) -> None:
         reason = _fault(component)
         if reason:
             raise InvalidName(name, reason)
+
+
+def check_stored_name(name: str) -> None:
+    """Refuse what nobody could ask for, of the names that others have stored.
+
+    Raises:
+        InvalidName: it is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidName(name, "not UTF-8") from None
 
 
 def check_directory_name(name: str) -> None:

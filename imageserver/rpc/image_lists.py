@@ -49,4 +49,5 @@ class ImageLists:
 
 
 def _name_lines(names: Iterable[str]) -> bytes:
-    return "".join([f"{name}\n" for name in names]).encode() + b"\n"
+    """Names as lines; those that others have stored with a line end are left out."""
+    return "".join([f"{name}\n" for name in names if "\n" not in name]).encode() + b"\n"

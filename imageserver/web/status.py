@@ -229,7 +229,7 @@ def _attention(status: Status) -> list[Attention]:
                 "warn",
                 f"Images are being loaded: {status.images_loaded} of"
                 f" {status.images_to_load}.",
-                "Each is there as soon as it is read or asked for; some calls wait for all.",
+                "Each is there once it is read or asked for; some calls wait for all.",
             )
         )
     return found

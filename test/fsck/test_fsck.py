@@ -332,8 +332,9 @@ def temporary(data):
 
 def misnamed(data):
     """An image has a name that none can have."""
-    (data.images / "new\nline").write_bytes((data.images / "y").read_bytes())
-    return ["name that no image can have: 'new\\nline': invalid name"]
+    name = os.fsdecode(b"new\xff")
+    (data.images / name).write_bytes((data.images / "y").read_bytes())
+    return ["name that no image can have: 'new\\udcff': invalid name"]
 
 
 def no_checksum(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from itertools import count
 
@@ -110,12 +111,12 @@ def unreadable(path):
 
 def misnamed(path):
     """Give it a name that we do not take."""
-    path.rename(path.with_name("new\nline"))
+    path.rename(path.with_name(os.fsdecode(b"new\xff")))
 
 
 def in_a_strange_directory(path):
     """Put it into a directory that we do not take."""
-    directory = path.with_name("new\nline")
+    directory = path.with_name(os.fsdecode(b"new\xff"))
     directory.mkdir()
     path.rename(directory / "x")
 
@@ -155,7 +156,7 @@ def test_obstacles(open_stores, filled, spoil, reason) -> None:
     for left in again.root.rglob("*"):
         if left.is_file() and left.name not in ("y", "x"):
             left.unlink()
-        if left.name == "new\nline" and left.is_dir():
+        if left.name == os.fsdecode(b"new\xff") and left.is_dir():
             left.rename(left.with_name("fine"))
     if spoil is unreadable:
         path.unlink()

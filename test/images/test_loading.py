@@ -19,7 +19,7 @@ from imageserver.images.loading import Loading
 from imageserver.images.metadata import write_metadata
 from imageserver.model.hash import hash_of
 from imageserver.model.image import DirectoryMetadata, Image
-from imageserver.testing import make_image
+from imageserver.testing import POWERFUL, make_image
 
 A, B = b"first object", b"second"
 VECTORS = Path(recorded.DIRECTORY) / "image"
@@ -192,10 +192,6 @@ def test_left_alone(open_stores, filled) -> None:
     (root / "dir/link").symlink_to("x")
     (root / "dirlink").symlink_to("dir")
     os.mkfifo(root / "dir/fifo")
-    (root / "dir/new\nline").write_bytes(b"x")
-    (root / "d\x01r").mkdir()
-    (root / "dir~").mkdir()
-    put_recorded(root, "d\x01r/x")
     (root / os.fsdecode(b"dir/\xff")).write_bytes(b"x")
     (root / "dir/tombstone").touch()
     before = filled.files()
@@ -204,6 +200,24 @@ def test_left_alone(open_stores, filled) -> None:
     assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]
     assert sorted(stores.index.directories()) == [".", "dir", "dir/sub"]
     assert len(stores.images.quarantine.names()) == 0
+
+
+def test_odd_names(open_stores, filled) -> None:
+    """What others have stored under names that we refuse can be read, and deleted."""
+    names = ["dir/new\nline", "d\x01r/x", "dir~/x", "x" * 254]
+    for name in names:
+        (filled.root / name).parent.mkdir(exist_ok=True)
+        put_recorded(filled.root, name)
+    stores = open_stores()
+    assert set(names) <= set(stores.index.image_names())
+    assert {"d\x01r", "dir~"} <= stores.index.directories().keys()
+    for name in names:
+        os.close(stores.images.open_stored(name).descriptor)
+        stores.images.delete(name, POWERFUL)
+        assert (stores.root / name).read_bytes() == b""
+    assert stores.counts() == stores.recount()
+    stores.images.remove_directory("d\x01r")
+    assert not (stores.root / "d\x01r").exists()
 
 
 def test_expired(open_stores, filled) -> None:
