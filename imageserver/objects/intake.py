@@ -11,32 +11,24 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-
-import attrs
+from typing import TYPE_CHECKING
 
 from imageserver.errors import StoreError
-from imageserver.objects.store import DIRECTORY_MODE, FILE_MODE, ObjectStore
+from imageserver.objects.base import Outcome, mismatch
 
+if TYPE_CHECKING:
+    from imageserver.objects.store import ObjectStore
 
-@attrs.frozen
-class Outcome:
-    """What became of an object.
+__all__ = ["Intake", "Outcome"]
 
-    Attributes:
-        hash_: its hash, as far as it could be computed.
-        added: whether it is new.
-        error: why it was not taken; empty if it was.
-    """
-
-    hash_: bytes = bytes(64)
-    added: bool = False
-    error: str = ""
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
 
 
 class Intake:
-    """The objects of one stream; used by one thread at a time.
+    """The objects of one stream; see :class:`~imageserver.objects.base.ObjectIntake`.
 
-    What goes wrong with an object is told in its outcome: no method raises an error.
+    Used by one thread at a time.
     """
 
     def __init__(self, store: ObjectStore) -> None:
@@ -47,12 +39,12 @@ class Intake:
         self._again: dict[bytes, int] = {}
 
     def begin(self, length: int, expected_hash: bytes | None) -> None:
-        """An object of ``length`` bytes (more than 0) begins."""
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         known = expected_hash is not None and self._has(expected_hash, length)
         self._current = _Upload(self._store, length, expected_hash, known)
 
     def write(self, data: bytes) -> None:
-        """The next bytes of the object; with the last ones, the object ends."""
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         upload = self._current
         assert upload is not None  # noqa: S101 - begin() comes first
         upload.write(data)
@@ -61,11 +53,7 @@ class Intake:
             self._outcomes.append(self._finish(upload))
 
     def commit(self) -> list[Outcome]:
-        """Bring all finished objects to disk.
-
-        Returns:
-            What became of each object since the last commit, in order.
-        """
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         outcomes, self._outcomes = self._outcomes, []
         new, self._new = self._new, {}
         again, self._again = self._again, {}
@@ -82,7 +70,7 @@ class Intake:
         return outcomes
 
     def abandon(self) -> None:
-        """Forget what was not committed, and leave no trace of it."""
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         if self._current is not None:
             self._current.discard()
         for path, _ in self._new.values():
@@ -168,11 +156,7 @@ class _Upload:
             self._fail(error)
         hash_ = self._digest.digest()
         if self._expected_hash is not None and hash_ != self._expected_hash:
-            wrong = (
-                f"hash mismatch. Computed={hash_.hex()},"
-                f" expected={self._expected_hash.hex()}"
-            )
-            return Outcome(hash_, error=wrong)
+            return Outcome(hash_, error=mismatch(hash_, self._expected_hash))
         if self._error:
             return Outcome(hash_, error=self._error)
         return Outcome(hash_, added=self.path is not None)

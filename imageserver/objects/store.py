@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -18,18 +18,20 @@ from twisted.logger import Logger
 from imageserver.disk import Disk
 from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound, StoreError
 from imageserver.index.base import ObjectIndex, ObjectTotals
+from imageserver.objects.intake import DIRECTORY_MODE, Intake
+from imageserver.objects.object_file import ObjectFile
 
 INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
-FILE_MODE = 0o600
 _RESERVE_BYTES = 64 << 20
-DIRECTORY_MODE = 0o700
+_REST_DIGITS = 124
+_HEX = frozenset("0123456789abcdef")
 _SYNC_ONE_BY_ONE = 8
 """Up to so many objects are synced each; more are cheaper with the file system."""
 
 
 class ObjectStore:
-    """The objects below one directory. All methods may be called from any thread.
+    """The objects below one directory; see :mod:`imageserver.objects.base`.
 
     Attributes:
         directory: where they are.
@@ -96,11 +98,7 @@ class ObjectStore:
             return self.directory / INCOMING / str(self._next_number)
 
     def sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
-        """The sizes of those objects that are there.
-
-        Raises:
-            StoreError: the index fails.
-        """
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
         wanted = set(hashes)
         known = self.index.object_sizes(wanted)
         found = {}
@@ -155,6 +153,29 @@ class ObjectStore:
         known = self.index.object_sizes((hash_,)).get(hash_)
         return known == size and self._is_file(hash_, size)
 
+    def intake(self) -> Intake:
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
+        return Intake(self)
+
+    def reader(self, hash_: bytes, size: int) -> ObjectFile:
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
+        descriptor = self.open_object(hash_, size)
+        return ObjectFile(hash_, size, descriptor, self.put_aside)
+
+    def read_objects(self, objects: Iterable[tuple[bytes, int]]) -> list[bytes]:
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
+        contents = []
+        for hash_, size in objects:
+            descriptor = self.open_object(hash_, size)
+            try:
+                content = os.read(descriptor, size)
+            finally:
+                os.close(descriptor)
+            if len(content) != size:
+                raise CorruptObject(hash_, f"{len(content)} bytes instead of {size}")
+            contents.append(content)
+        return contents
+
     def open_object(self, hash_: bytes, size: int) -> int:
         """A descriptor to read an object of known size; the caller closes it.
 
@@ -179,11 +200,33 @@ class ObjectStore:
             raise CorruptObject(hash_, reason)
         return descriptor
 
-    def missing_files(self, sizes: Mapping[bytes, int]) -> list[bytes]:
-        """Those objects of known size whose files are not there as they should be."""
+    def missing(self, sizes: Mapping[bytes, int]) -> list[bytes]:
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
         return [
             hash_ for hash_, size in sizes.items() if not self._is_file(hash_, size)
         ]
+
+    def delete(self, hashes: Sequence[bytes]) -> None:
+        """See :class:`~imageserver.objects.base.ObjectStorage`.
+
+        The index forgets them first: what it knows is there, also after a crash.
+        """
+        with self.placing:
+            self.index.forget_objects(hashes)
+            for hash_ in hashes:
+                self.disk.remove(self.path(hash_))
+
+    def walk(self, first: int) -> Iterator[tuple[bytes, int]]:
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
+        directory = self.directory / f"{first:02x}"
+        for middle in _names(directory):
+            for rest in _names(directory / middle):
+                name = directory.name + middle + rest
+                if len(rest) != _REST_DIGITS or not _HEX.issuperset(name):
+                    continue
+                hash_ = bytes.fromhex(name)
+                if size := self._size_of_stranger(hash_):
+                    yield hash_, size
 
     def _is_file(self, hash_: bytes, size: int) -> bool:
         try:
@@ -219,7 +262,7 @@ class ObjectStore:
             reason: what is wrong with it.
 
         Returns:
-            Whether that was done: not if a good file has come in its place.
+            Whether that was done: not if it is gone, or a good file is in its place.
 
         Raises:
             OSError: the file cannot be moved.
@@ -227,7 +270,10 @@ class ObjectStore:
         """
         path = self.path(hash_)
         with self.placing:
-            if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
+            try:
+                if os.stat(path, follow_symlinks=False).st_ino != seen.st_ino:
+                    return False
+            except FileNotFoundError:
                 return False
             self.index.forget_objects((hash_,))
             self._quarantine(path, reason)
@@ -252,8 +298,12 @@ class ObjectStore:
         return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def _count_files(directory: Path) -> int:
+def _names(directory: Path) -> list[str]:
     try:
-        return len(os.listdir(directory))
+        return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
-        return 0
+        return []
+
+
+def _count_files(directory: Path) -> int:
+    return len(_names(directory))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from twisted.internet.defer import DeferredSemaphore
 
-from imageserver.errors import (
-    CorruptObject,
-    GobDecodeError,
-    RequestError,
-)
+from imageserver.errors import GobDecodeError, RequestError
 from imageserver.gob import Limits
 from imageserver.model.object_messages import (
     CheckObjectsRequest,
@@ -19,10 +14,9 @@ from imageserver.model.object_messages import (
     GetObjectsRequest,
     GetObjectsResponse,
 )
-from imageserver.objects.intake import Intake
-from imageserver.objects.store import ObjectStore
+from imageserver.objects.base import ObjectStorage
 from imageserver.rpc.reception import Reception
-from imageserver.rpc.streamer import FilePart, Streamer
+from imageserver.rpc.streamer import Streamer
 from imageserver.srpc.access import Caller
 from imageserver.srpc.call import Call
 from imageserver.srpc.methods import Method
@@ -38,15 +32,15 @@ _SMALL_BYTES = 256 << 10
 
 
 class ObjectService:
-    """ObjectServer, on an object store.
+    """ObjectServer, on a storage of objects.
 
     Attributes:
         slots: limits how many GetObjects calls are served at a time.
     """
 
-    def __init__(self, store: ObjectStore, disk: Worker) -> None:
-        """Serve ``store``; its work is done by ``disk``."""
-        self._store = store
+    def __init__(self, storage: ObjectStorage, disk: Worker) -> None:
+        """Serve ``storage``; its work is done by ``disk``."""
+        self._storage = storage
         self._disk = disk
         self._streamer = Streamer(disk)
         self.slots = DeferredSemaphore(GET_OBJECTS_SLOTS)
@@ -90,7 +84,7 @@ class ObjectService:
         return await self._disk.run(self._check, request.hashes)
 
     def _check(self, hashes: tuple[bytes, ...]) -> CheckObjectsResponse:
-        sizes = self._store.sizes(hashes)
+        sizes = self._storage.sizes(hashes)
         return CheckObjectsResponse(tuple([sizes.get(hash_, 0) for hash_ in hashes]))
 
     async def get_objects(self, call: Call) -> None:
@@ -121,7 +115,7 @@ class ObjectService:
         self, hashes: tuple[bytes, ...]
     ) -> tuple[GetObjectsResponse, list[list[tuple[bytes, int]]]]:
         """What to answer, and the objects to send, in batches."""
-        known = self._store.sizes(hashes)
+        known = self._storage.sizes(hashes)
         sizes = tuple([known.get(hash_, 0) for hash_ in hashes])
         unknown = [hash_ for hash_ in hashes if hash_ not in known]
         if not unknown:
@@ -133,28 +127,18 @@ class ObjectService:
         return GetObjectsResponse(f"{what} {unknown[0].hex()}", sizes), []
 
     async def _send_large(self, call: Call, hash_: bytes, size: int) -> None:
-        descriptor = await self._disk.run(self._store.open_object, hash_, size)
+        reader = await self._disk.run(self._storage.reader, hash_, size)
         try:
-            await self._streamer.send(call.channel, FilePart(descriptor, 0, size))
+            await self._streamer.send_object(call.channel, reader)
         finally:
-            os.close(descriptor)
+            reader.close()
 
     def _read_small(self, batch: list[tuple[bytes, int]]) -> bytes:
-        pieces = []
-        for hash_, size in batch:
-            descriptor = self._store.open_object(hash_, size)
-            try:
-                piece = os.read(descriptor, size)
-            finally:
-                os.close(descriptor)
-            if len(piece) != size:
-                raise CorruptObject(hash_, f"{len(piece)} bytes instead of {size}")
-            pieces.append(piece)
-        return b"".join(pieces)
+        return b"".join(self._storage.read_objects(batch))
 
     async def add_objects(self, call: Call) -> None:
         """Take objects in, and answer each when it is on disk."""
-        intake = Intake(self._store)
+        intake = self._storage.intake()
         reception = Reception(call, intake, self._disk, self._check_length)
         try:
             await reception.run()
@@ -162,7 +146,7 @@ class ObjectService:
             await self._disk.run(intake.abandon)
 
     def _check_length(self, length: int) -> None:
-        if length > min(MAXIMUM_OBJECT_BYTES, self._store.room_bytes()):
+        if length > min(MAXIMUM_OBJECT_BYTES, self._storage.room_bytes()):
             raise RequestError(f"no space for an object of {length} bytes")
 
 

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from imageserver.errors import RequestError
 from imageserver.model.object_messages import AddObjectRequest, AddObjectResponse
-from imageserver.objects.intake import Intake, Outcome
+from imageserver.objects.base import ObjectIntake, Outcome
 from imageserver.srpc.call import Call
 from imageserver.worker import Worker
 
@@ -41,7 +41,7 @@ class Reception:
     def __init__(
         self,
         call: Call,
-        intake: Intake,
+        intake: ObjectIntake,
         disk: Worker,
         check_length: Callable[[int], None],
     ) -> None:

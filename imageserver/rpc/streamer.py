@@ -8,7 +8,9 @@ nothing to send, so pieces are read ahead and written as the transport takes the
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -16,12 +18,16 @@ from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
 from imageserver.errors import PeerClosed, PeerTooSlow, StoreError
+from imageserver.objects.base import ObjectReader
 from imageserver.srpc.channel import Channel
 from imageserver.srpc.limit import Limit
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 1 << 20
 _PROBE_STEP_BYTES = 128 << 10
+
+Read: TypeAlias = Callable[[int, int], Deferred[bytes]]
+"""From where and how much to the bytes."""
 
 
 @attrs.frozen
@@ -57,22 +63,48 @@ class Streamer:
             if part.length == 0:
                 return
             if channel.is_tls:
-                await self._send_pieces(channel, part)
+                read = partial(self._read_file, part.descriptor)
+                await self._send_pieces(channel, read, part.offset, part.length)
             else:
                 await self._send_file(channel, part)
         except OSError as error:
             raise StoreError(f"cannot read: {error.strerror}") from error
 
-    async def _send_pieces(self, channel: Channel, part: FilePart) -> None:
-        offset, end = part.offset, part.offset + part.length
-        ahead = self._read(part.descriptor, offset, end)
+    async def send_object(self, channel: Channel, reader: ObjectReader) -> None:
+        """Send an object, as :meth:`send` does.
+
+        Raises:
+            StoreError: the object is damaged, or cannot be read.
+            RemoteProtocolError: the connection is lost, or the peer does not read.
+        """
+        if reader.descriptor is not None:
+            await self.send(channel, FilePart(reader.descriptor, 0, reader.size))
+            return
+
+        def read(offset: int, size: int) -> Deferred[bytes]:
+            return self._disk.run(reader.read, offset, size)
+
+        try:
+            await self._send_pieces(channel, read, 0, reader.size)
+        except OSError as error:
+            raise StoreError(f"cannot read: {error.strerror}") from error
+
+    async def _send_pieces(
+        self, channel: Channel, read: Read, offset: int, length: int
+    ) -> None:
+        end = offset + length
+
+        def read_ahead() -> Deferred[bytes]:
+            return read(offset, min(_PIECE_BYTES, end - offset))
+
+        ahead = read_ahead()
         while offset < end:
             piece = await ahead
             if not piece:
                 raise StoreError("a file ended early")
             offset += len(piece)
             if offset < end:
-                ahead = self._read(part.descriptor, offset, end)
+                ahead = read_ahead()
             channel.write(piece)
             try:
                 await channel.drain()
@@ -80,8 +112,7 @@ class Streamer:
                 await ahead  # the descriptor is closed as soon as we are gone
                 raise
 
-    def _read(self, descriptor: int, offset: int, end: int) -> Deferred[bytes]:
-        size = min(_PIECE_BYTES, end - offset)
+    def _read_file(self, descriptor: int, offset: int, size: int) -> Deferred[bytes]:
         buffer = bytearray(size)
         try:
             count = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)

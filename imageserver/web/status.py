@@ -16,7 +16,7 @@ from twisted.internet.defer import DeferredLock
 import imageserver
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Progress
-from imageserver.objects.store import ObjectStore
+from imageserver.objects.base import ObjectStorage
 from imageserver.rpc.object_server import GET_OBJECTS_SLOTS, ObjectService
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.expiry import Expiry
@@ -88,7 +88,7 @@ class StatusSource:
     def __init__(
         self,
         database: ImageDatabase,
-        objects: ObjectStore,
+        objects: ObjectStorage,
         object_service: ObjectService,
         server: CallServer,
         progress: Progress,

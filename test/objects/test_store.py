@@ -180,13 +180,13 @@ def test_damage_seen_while_reading(opened) -> None:
     """An object found damaged is put aside at once, and can be uploaded again."""
     opened.upload(A)
     os.truncate(opened.store.path(hash_of(A)), 1)
-    assert opened.store.missing_files({hash_of(A): len(A)}) == [hash_of(A)]
+    assert opened.store.missing({hash_of(A): len(A)}) == [hash_of(A)]
     with pytest.raises(CorruptObject):
         opened.store.open_object(hash_of(A), len(A))
     assert opened.store.quarantined == 1
     assert opened.store.sizes([hash_of(A)]) == {}
     assert opened.upload(A)[0].added
-    assert opened.store.missing_files({hash_of(A): len(A)}) == []
+    assert opened.store.missing({hash_of(A): len(A)}) == []
 
 
 def test_foreign_things_in_hidden_directories(opened, open_store) -> None:

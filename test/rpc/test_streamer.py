@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from imageserver.errors import PeerClosed, PeerTooSlow, StoreError
+from imageserver.objects.memory import MemoryStorage
 from imageserver.rpc import streamer as streamer_module
 from imageserver.rpc.streamer import FilePart, Streamer
 from imageserver.srpc.channel import Channel, Deadlines
@@ -170,6 +171,23 @@ class Content(SocketCase):
     async def test_tls_small_buffers(self):
         """The same with a socket that takes little at a time."""
         await self.check_content(Digest(), tls=True, small=True)
+
+    async def test_objects_elsewhere(self):
+        """Objects that are in no file arrive whole, too, plain and with TLS."""
+        content = os.urandom(2 * MIB + 99)
+        hash_ = hashlib.sha512(content).digest()
+        storage = MemoryStorage()
+        storage.contents[hash_] = content
+        for tls in (False, True):
+            client = Digest()
+            channel = await self.connect(client, tls=tls)
+            channel.write(b"header")
+            reader = storage.reader(hash_, len(content))
+            await Streamer(InlineWorker()).send_object(channel, reader)
+            channel.close()
+            await client.done
+            expected = hashlib.sha256(b"header" + content).digest()
+            self.assertEqual(client.hash.digest(), expected)
 
     async def test_threads(self):
         """Files that are not in memory come from the pool, plain and with TLS."""
