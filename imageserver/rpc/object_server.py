@@ -15,6 +15,7 @@ from imageserver.model.object_messages import (
     GetObjectsResponse,
 )
 from imageserver.objects.base import ObjectStorage
+from imageserver.rpc.bandwidth import measure_bandwidth
 from imageserver.rpc.reception import Reception
 from imageserver.rpc.streamer import Streamer
 from imageserver.srpc.access import Caller
@@ -75,6 +76,7 @@ class ObjectService:
                 stream=self.get_objects,
                 limits=hash_lists,
             ),
+            Method(_SERVICE, "TestBandwidth", stream=measure_bandwidth),
         ]
 
     async def check_objects(

@@ -298,6 +298,8 @@ def settle(method: str, answers: list[Any]) -> list[Any]:
         return sorted(settled)
     if method == "ImageServer.ListDirectories":
         return sorted(settled, key=lambda directory: directory["Name"])
+    if method == "ObjectServer.TestBandwidth":  # the time may be zero, and left out
+        return [{"ServerDuration": "<duration>"} | answer for answer in settled]
     if method == "ImageServer.ListUnreferencedObjects":
         return sorted(settled, key=lambda found: found["Hash"])
     return settled

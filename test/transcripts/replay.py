@@ -68,7 +68,6 @@ NOT_YET = {
     "Logger.SetDebugLevel",
     "Logger.Watch",
     "ObjectServer.ImportObjects",
-    "ObjectServer.TestBandwidth",
 }
 """What our server lacks. Whoever adds a method has to take it out of this list; its
 recordings are compared then."""
