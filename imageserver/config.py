@@ -21,6 +21,7 @@ from imageserver.flags import (
     FlagSet,
     UsageError,
 )
+from imageserver.rpc.import_sources import ImportSources
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
@@ -131,6 +132,13 @@ FLAGS = FlagSet(
             BOOL,
             False,
             "reading needs no certificate",
+            _ACCESS,
+        ),
+        Flag(
+            "importSources",
+            LIST,
+            (),
+            "URLs below which ImportObjects may fetch; empty: none",
             _ACCESS,
         ),
         Flag("srpcTrustedUsers", LIST, (), "users who may call everything", _ACCESS),
@@ -255,6 +263,7 @@ class Settings:
     allow_public_check_objects: bool
     allow_public_get_objects: bool
     allow_unauthenticated_reads: bool
+    import_sources: tuple[str, ...]
     srpc_trusted_users: tuple[str, ...]
     srpc_trusted_groups: tuple[str, ...]
     max_connections: int
@@ -300,6 +309,15 @@ class Settings:
     def lengths(self) -> Lengths:
         """How much peers may say before they are known."""
         return Lengths(self.max_request_head, self.max_method_line)
+
+    @property
+    def sources(self) -> ImportSources:
+        """From where objects may be imported.
+
+        Raises:
+            ConfigError: one of them is not a plain URL.
+        """
+        return ImportSources(self.import_sources)
 
     def connection_limits(self, descriptors: int) -> ConnectionLimits:
         """How many connections there may be.

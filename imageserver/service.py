@@ -21,6 +21,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
@@ -31,6 +32,7 @@ from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.reconciliation import Reconciliation
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
+from imageserver.rpc.object_import import LANES, ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.credential_files import Credentials
@@ -48,6 +50,8 @@ _CPU_THREADS = 1
 _PAGES_THREADS = 1
 _BACKLOG = 1024
 _EXPIRY_INTERVAL_S = 1.0
+_CONNECT_S = 15.0
+_IDLE_S = 30
 _INDEX_FILE = ".index.sqlite3"
 
 
@@ -100,6 +104,9 @@ class ImageServer(MultiService):
         self._insecure = self.credentials.current.server_tls is None
         if self._insecure and settings.require_tls:
             raise ConfigError("there is no TLS in insecure mode: leave -requireTLS out")
+        self._web_connections = HTTPConnectionPool(reactor)
+        self._web_connections.maxPersistentPerHost = LANES
+        self._web_connections.cachedConnectionTimeout = _IDLE_S
         self._server = self._make_server()
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
@@ -126,7 +133,14 @@ class ImageServer(MultiService):
 
     def _make_server(self) -> CallServer:
         settings = self._settings
-        self._object_service = ObjectService(self._objects, self._disk)
+        imports = ObjectImports(
+            self._objects,
+            self._disk,
+            Agent(self._reactor, connectTimeout=_CONNECT_S, pool=self._web_connections),
+            self._reactor,
+            settings.sources,
+        )
+        self._object_service = ObjectService(self._objects, self._disk, imports)
         image_service = ImageService(self._database, self._metadata, self._reactor)
         open_reads = settings.allow_unauthenticated_reads
         methods = MethodTable(
@@ -239,6 +253,7 @@ class ImageServer(MultiService):
         if self._background is not None:
             self.running = 0
             await self._background
+        await self._web_connections.closeCachedConnections()
         await maybeDeferred(super().stopService)
         self._index.close()
         while self._locks:

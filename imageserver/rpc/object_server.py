@@ -13,9 +13,12 @@ from imageserver.model.object_messages import (
     CheckObjectsResponse,
     GetObjectsRequest,
     GetObjectsResponse,
+    ImportObjectsRequest,
+    ImportObjectsResponse,
 )
 from imageserver.objects.base import ObjectStorage
 from imageserver.rpc.bandwidth import measure_bandwidth
+from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.reception import Reception
 from imageserver.rpc.streamer import Streamer
 from imageserver.srpc.access import Caller
@@ -39,10 +42,22 @@ class ObjectService:
         slots: limits how many GetObjects calls are served at a time.
     """
 
-    def __init__(self, storage: ObjectStorage, disk: Worker) -> None:
-        """Serve ``storage``; its work is done by ``disk``."""
+    def __init__(
+        self,
+        storage: ObjectStorage,
+        disk: Worker,
+        imports: ObjectImports,
+    ) -> None:
+        """Serve a storage.
+
+        Args:
+            storage: the objects.
+            disk: does the storage's work.
+            imports: fetches objects from web servers.
+        """
         self._storage = storage
         self._disk = disk
+        self._imports = imports
         self._streamer = Streamer(disk)
         self.slots = DeferredSemaphore(GET_OBJECTS_SLOTS)
 
@@ -74,6 +89,14 @@ class ObjectService:
                 public=public_get,
                 unauthenticated=open_reads,
                 stream=self.get_objects,
+                limits=hash_lists,
+            ),
+            Method(
+                _SERVICE,
+                "ImportObjects",
+                public=public_add,
+                request=ImportObjectsRequest,
+                reply=self.import_objects,
                 limits=hash_lists,
             ),
             Method(_SERVICE, "TestBandwidth", stream=measure_bandwidth),
@@ -146,6 +169,12 @@ class ObjectService:
             await reception.run()
         finally:
             await self._disk.run(intake.abandon)
+
+    async def import_objects(
+        self, caller: Caller, request: ImportObjectsRequest
+    ) -> ImportObjectsResponse:
+        """Fetch objects from a web server."""
+        return await self._imports.run(caller, request, self._check_length)
 
     def _check_length(self, length: int) -> None:
         if length > min(MAXIMUM_OBJECT_BYTES, self._storage.room_bytes()):

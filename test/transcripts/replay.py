@@ -20,6 +20,7 @@ from transcripts.conversation import (
 from transcripts.memory import Chunks, MemoryTransport, in_one
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.web.client import Agent
 
 from imageserver import gob
 from imageserver.disk import Disk
@@ -30,6 +31,8 @@ from imageserver.model.image_messages import AddImageRequest
 from imageserver.objects.intake import Intake
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
+from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import ANONYMOUS, Caller, Policy
 from imageserver.srpc.channel import Deadlines
@@ -67,7 +70,6 @@ NOT_YET = {
     "Logger.Print",
     "Logger.SetDebugLevel",
     "Logger.Watch",
-    "ObjectServer.ImportObjects",
 }
 """What our server lacks. Whoever adds a method has to take it out of this list; its
 recordings are compared then."""
@@ -128,7 +130,10 @@ class Server:
         )
         loading = Loading(self._database)
         loading.run()
-        object_service = ObjectService(self._objects, worker)
+        imports = ObjectImports(
+            self._objects, worker, Agent(self.clock), self.clock, ImportSources()
+        )
+        object_service = ObjectService(self._objects, worker, imports)
         image_service = ImageService(self._database, worker, self.clock)
         methods = MethodTable(
             [

@@ -13,12 +13,15 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.web.client import Agent
 
 from imageserver.disk import Disk
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Progress
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.store import ObjectStore
+from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.channel import Deadlines
@@ -81,7 +84,8 @@ def server(tmp_path: Path) -> Server:
     worker, clock = InlineWorker(), Clock()
     calls = CallServer(clock, methods, Policy(), None, worker, Deadlines())
     progress = Progress(finished=True)
-    service = ObjectService(objects, worker)
+    imports = ObjectImports(objects, worker, Agent(clock), clock, ImportSources())
+    service = ObjectService(objects, worker, imports)
     credentials = Watched()
     status = StatusSource(
         *(database, objects, service, calls, progress, worker, clock.seconds),
