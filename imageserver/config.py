@@ -22,17 +22,33 @@ from imageserver.flags import (
     UsageError,
 )
 from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_server import OBJECT_BYTES, ObjectOptions
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
 
 _DATA, _TLS, _ACCESS, _PROCESS = "Data", "Port and TLS", "Access", "Process"
 _LIMITS = "Limits for peers"
+_MAY_BE_ZERO = frozenset({"minimumFreeSpace"})
 
 FLAGS = FlagSet(
     [
         Flag("imageDir", STRING, "/var/lib/imageserver", "where images are", _DATA),
         Flag("objectDir", STRING, "/var/lib/objectserver", "where objects are", _DATA),
+        Flag(
+            "minimumFreeSpace",
+            SIZE,
+            0,
+            "space that uploads leave free; 0: 64 MiB, or 2 % of a small file system",
+            _DATA,
+        ),
+        Flag(
+            "verifyReads",
+            BOOL,
+            False,
+            "check objects while they are sent; a damaged one breaks the connection",
+            _DATA,
+        ),
         Flag("portNum", UINT, 6971, "port for calls and pages", _TLS),
         Flag("listenAddress", STRING, "", "address to listen on; empty: all", _TLS),
         Flag(
@@ -221,6 +237,13 @@ FLAGS = FlagSet(
             _LIMITS,
         ),
         Flag(
+            "maxObjectSize",
+            SIZE,
+            OBJECT_BYTES,
+            "size of an object",
+            _LIMITS,
+        ),
+        Flag(
             "maxImageMessage",
             SIZE,
             512 << 20,
@@ -246,6 +269,8 @@ class Settings:
 
     image_dir: str
     object_dir: str
+    minimum_free_space: int
+    verify_reads: bool
     port_num: int
     listen_address: str
     ca_file: str
@@ -277,6 +302,7 @@ class Settings:
     max_request_head: int
     max_method_line: int
     max_hash_list_message: int
+    max_object_size: int
     max_image_message: int
     username: str
     permit_root: bool
@@ -309,6 +335,11 @@ class Settings:
     def lengths(self) -> Lengths:
         """How much peers may say before they are known."""
         return Lengths(self.max_request_head, self.max_method_line)
+
+    @property
+    def object_options(self) -> ObjectOptions:
+        """How objects are served."""
+        return ObjectOptions(self.verify_reads, self.max_object_size)
 
     @property
     def sources(self) -> ImportSources:
@@ -370,7 +401,8 @@ def parse(argv: Sequence[str]) -> Settings:
     if not 0 <= settings.port_num < 1 << 16:
         raise UsageError(f'invalid value "{settings.port_num}" for flag -portNum')
     for flag in FLAGS.flags:
-        if flag.kind in (DURATION, SIZE) and parsed.values[flag.name] <= 0:
+        at_least = 0 if flag.name in _MAY_BE_ZERO else 1
+        if flag.kind in (DURATION, SIZE) and parsed.values[flag.name] < at_least:
             raise UsageError(f"-{flag.name} has to be more than 0")
     return settings
 

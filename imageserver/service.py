@@ -125,7 +125,13 @@ class ImageServer(MultiService):
         )
         disk = Disk()
         self._index = SqliteIndex(images / _INDEX_FILE, objects, images)
-        self._objects = ObjectStore(objects, self._index, disk, time.time_ns)
+        self._objects = ObjectStore(
+            objects,
+            self._index,
+            disk,
+            time.time_ns,
+            self._settings.minimum_free_space,
+        )
         self._database = ImageDatabase(
             images, self._index, self._objects, disk, time.time_ns
         )
@@ -140,7 +146,13 @@ class ImageServer(MultiService):
             self._reactor,
             settings.sources,
         )
-        self._object_service = ObjectService(self._objects, self._disk, imports)
+        self._object_service = ObjectService(
+            self._objects,
+            self._disk,
+            imports,
+            self._reactor,
+            settings.object_options,
+        )
         image_service = ImageService(self._database, self._metadata, self._reactor)
         open_reads = settings.allow_unauthenticated_reads
         methods = MethodTable(

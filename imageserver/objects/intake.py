@@ -128,17 +128,25 @@ class _Upload:
         self.missing = length
         self.path: Path | None = None
         self._disk = store.disk
+        self._room = store.room
+        self._promised = 0
         self._expected_hash = expected_hash
         self._digest = hashlib.sha512()
         self._descriptor = -1
         self._error = ""
         if not known:
-            path = store.incoming_path()
-            try:
-                self._descriptor = store.disk.create(path, FILE_MODE)
-                self.path = path
-            except OSError as error:
-                self._fail(error)
+            self._create(store)
+
+    def _create(self, store: ObjectStore) -> None:
+        path = store.incoming_path()
+        try:
+            if not self._room.promise(self.length):
+                raise StoreError(f"no space for an object of {self.length} bytes")
+            self._promised = self.length
+            self._descriptor = self._disk.create(path, FILE_MODE)
+            self.path = path
+        except (OSError, StoreError) as error:
+            self._fail(error)
 
     def write(self, data: bytes) -> None:
         self.missing -= len(data)
@@ -148,6 +156,7 @@ class _Upload:
                 self._disk.write(self._descriptor, data)
             except OSError as error:
                 self._fail(error)
+            self._release(len(data))
 
     def finish(self) -> Outcome:
         try:
@@ -162,14 +171,22 @@ class _Upload:
         return Outcome(hash_, added=self.path is not None)
 
     def discard(self) -> None:
+        self._release(self._promised)
         with suppress(OSError):
             self._close()
         if self.path is not None:
             self._disk.discard(self.path)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: OSError | StoreError) -> None:
         self._error = _why(error)
         self.discard()
+
+    def _release(self, size: int) -> None:
+        """Space was taken, or is not needed any more."""
+        size = min(size, self._promised)
+        self._promised -= size
+        if size:
+            self._room.release(size)
 
     def _close(self) -> None:
         if self._descriptor >= 0:

@@ -28,7 +28,7 @@ class MemoryStorage:
 
     def intake(self) -> _Intake:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
-        return _Intake(self.contents)
+        return _Intake(self)
 
     def sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
@@ -116,8 +116,11 @@ class _Reader:
 class _Intake:
     """See :class:`~imageserver.objects.base.ObjectIntake`."""
 
-    def __init__(self, contents: dict[bytes, bytes]) -> None:
-        self._contents = contents
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+        self._contents = storage.contents
+        self._missing = 0
+        self._is_refused = False
         self._length = 0
         self._expected_hash: bytes | None = None
         self._data = bytearray()
@@ -125,12 +128,20 @@ class _Intake:
         self._new: dict[bytes, bytes] = {}
 
     def begin(self, length: int, expected_hash: bytes | None) -> None:
-        self._length, self._expected_hash = length, expected_hash
+        self._length = self._missing = length
+        self._expected_hash = expected_hash
+        self._is_refused = length > self._storage.room_bytes()
         self._data.clear()
 
     def write(self, data: bytes) -> None:
-        self._data += data
-        if len(self._data) < self._length:
+        self._missing -= len(data)
+        if not self._is_refused:
+            self._data += data
+        if self._missing:
+            return
+        if self._is_refused:
+            error = f"cannot store: no space for an object of {self._length} bytes"
+            self._outcomes.append(Outcome(error=error))
             return
         hash_, expected = hashlib.sha512(self._data).digest(), self._expected_hash
         if expected is not None and hash_ != expected:

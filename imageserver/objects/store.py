@@ -20,6 +20,7 @@ from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound, Store
 from imageserver.index.base import ObjectIndex, ObjectTotals
 from imageserver.objects.intake import DIRECTORY_MODE, Intake
 from imageserver.objects.object_file import ObjectFile
+from imageserver.objects.room import Room
 
 INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
@@ -38,6 +39,7 @@ class ObjectStore:
         index: what is known of them.
         disk: how files are changed.
         now_ns: the time.
+        room: for uploads in progress.
         placing: held while files get or lose the names of objects, so that a good
             file that comes is not taken for the damaged one it replaces.
     """
@@ -50,12 +52,25 @@ class ObjectStore:
         index: ObjectIndex,
         disk: Disk,
         now_ns: Callable[[], int],
+        reserve_bytes: int = 0,
     ) -> None:
+        """Keep objects in a directory; :meth:`open` comes next.
+
+        Args:
+            directory: where they are.
+            index: what is known of them.
+            disk: how files are changed.
+            now_ns: the time.
+            reserve_bytes: space that uploads must leave free: the index and the images
+                need some, too. 0: 64 MiB, or 2 % of a small file system.
+        """
         self.directory = directory
         self.index = index
         self.disk = disk
         self.now_ns = now_ns
         self.quarantined = 0
+        self.room = Room(self.room_bytes)
+        self._reserve_bytes = reserve_bytes
         self.placing = threading.Lock()
         self._numbering = threading.Lock()
         self._next_number = 0
@@ -241,8 +256,11 @@ class ObjectStore:
         return status.f_bavail * status.f_frsize
 
     def room_bytes(self) -> int:
-        """How much uploads may take: the index and the images need some space, too."""
-        return self.free_bytes() - min(_RESERVE_BYTES, self.capacity_bytes() // 50)
+        """See :class:`~imageserver.objects.base.ObjectStorage`."""
+        reserve = self._reserve_bytes
+        if not reserve:
+            reserve = min(_RESERVE_BYTES, self.capacity_bytes() // 50)
+        return self.free_bytes() - reserve
 
     def capacity_bytes(self) -> int:
         """The size of the file system."""

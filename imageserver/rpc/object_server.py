@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twisted.internet.defer import DeferredSemaphore
+import attrs
+from twisted.internet.interfaces import IReactorTime
 
 from imageserver.errors import GobDecodeError, RequestError
 from imageserver.gob import Limits
@@ -16,10 +17,12 @@ from imageserver.model.object_messages import (
     ImportObjectsRequest,
     ImportObjectsResponse,
 )
-from imageserver.objects.base import ObjectStorage
+from imageserver.objects.base import ObjectReader, ObjectStorage
+from imageserver.objects.verification import VerifiedReader, read_verified
 from imageserver.rpc.bandwidth import measure_bandwidth
 from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.reception import Reception
+from imageserver.rpc.slots import Slots
 from imageserver.rpc.streamer import Streamer
 from imageserver.srpc.access import Caller
 from imageserver.srpc.call import Call
@@ -27,12 +30,28 @@ from imageserver.srpc.methods import Method
 from imageserver.worker import Worker
 
 GET_OBJECTS_SLOTS = 100
-MAXIMUM_OBJECT_BYTES = 1 << 44
+OBJECT_BYTES = 1 << 44
 
 _SERVICE = "ObjectServer"
 _HASH_LIST_BYTES = 32 << 20
 _BATCH_BYTES = 1 << 20
 _SMALL_BYTES = 256 << 10
+_SKIPPED_BYTES = 1 << 30
+"""Up to this size an object for which there is no space is skipped; then the next one
+gets its chance. Longer ones end the stream."""
+
+
+@attrs.frozen
+class ObjectOptions:
+    """How objects are served.
+
+    Attributes:
+        verify_reads: whether they are checked while they are sent.
+        object_bytes: how long they may be.
+    """
+
+    verify_reads: bool = False
+    object_bytes: int = OBJECT_BYTES
 
 
 class ObjectService:
@@ -47,6 +66,8 @@ class ObjectService:
         storage: ObjectStorage,
         disk: Worker,
         imports: ObjectImports,
+        clock: IReactorTime,
+        options: ObjectOptions | None = None,
     ) -> None:
         """Serve a storage.
 
@@ -54,12 +75,15 @@ class ObjectService:
             storage: the objects.
             disk: does the storage's work.
             imports: fetches objects from web servers.
+            clock: for those who wait.
+            options: the usual ones if left out.
         """
         self._storage = storage
         self._disk = disk
         self._imports = imports
+        self._options = options or ObjectOptions()
         self._streamer = Streamer(disk)
-        self.slots = DeferredSemaphore(GET_OBJECTS_SLOTS)
+        self.slots = Slots(clock, GET_OBJECTS_SLOTS)
 
     def methods(
         self,
@@ -120,11 +144,10 @@ class ObjectService:
             call.send(GetObjectsResponse(str(error)))
             await call.drain()
             raise
-        await self.slots.acquire()
-        try:
+        # Those who have no power over the method must not keep others waiting.
+        alone = request.exclusive and call.caller.has_method_access
+        async with self.slots.enter(alone=alone):
             await self._send_objects(call, request.hashes)
-        finally:
-            self.slots.release()
 
     async def _send_objects(self, call: Call, hashes: tuple[bytes, ...]) -> None:
         response, batches = await self._disk.run(self._plan, hashes)
@@ -152,13 +175,17 @@ class ObjectService:
         return GetObjectsResponse(f"{what} {unknown[0].hex()}", sizes), []
 
     async def _send_large(self, call: Call, hash_: bytes, size: int) -> None:
-        reader = await self._disk.run(self._storage.reader, hash_, size)
+        reader: ObjectReader = await self._disk.run(self._storage.reader, hash_, size)
+        if self._options.verify_reads:
+            reader = VerifiedReader(reader, hash_)
         try:
             await self._streamer.send_object(call.channel, reader)
         finally:
             reader.close()
 
     def _read_small(self, batch: list[tuple[bytes, int]]) -> bytes:
+        if self._options.verify_reads:
+            return b"".join(read_verified(self._storage, batch))
         return b"".join(self._storage.read_objects(batch))
 
     async def add_objects(self, call: Call) -> None:
@@ -177,7 +204,16 @@ class ObjectService:
         return await self._imports.run(caller, request, self._check_length)
 
     def _check_length(self, length: int) -> None:
-        if length > min(MAXIMUM_OBJECT_BYTES, self._storage.room_bytes()):
+        """Refuse an object that is not even to be skipped.
+
+        Raises:
+            RequestError: it is.
+        """
+        limit = self._options.object_bytes
+        if length > limit:
+            text = f"object of {length} bytes: the limit is {limit} (-maxObjectSize)"
+            raise RequestError(text)
+        if length > _SKIPPED_BYTES and length > self._storage.room_bytes():
             raise RequestError(f"no space for an object of {length} bytes")
 
 

@@ -155,7 +155,7 @@ class StatusSource:
             running_calls=accounting.running_calls,
             denied_calls=accounting.denied_calls,
             crashed_calls=accounting.crashed_calls,
-            slots_used=GET_OBJECTS_SLOTS - self._object_service.slots.tokens,
+            slots_used=self._object_service.slots.used,
             slots=GET_OBJECTS_SLOTS,
             cpu_s=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),

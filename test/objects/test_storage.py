@@ -178,3 +178,21 @@ def test_room(storage) -> None:
     put(storage, A)
     assert storage.totals().bytes_ == len(A)
     assert 0 < storage.room_bytes() <= storage.free_bytes() <= storage.capacity_bytes()
+
+
+def test_no_room(storage, monkeypatch) -> None:
+    """What does not fit is refused, with its size; what fits is not."""
+    limit = len(A) + len(B)
+    if isinstance(storage, MemoryStorage):
+        storage.limit_bytes = limit
+    else:
+        monkeypatch.setattr(storage, "capacity_bytes", lambda: 0)
+        monkeypatch.setattr(storage, "free_bytes", lambda: limit)
+    small, large, another = put(storage, A, LARGE, B)
+    assert (small, another) == (
+        Outcome(hash_of(A), added=True),
+        Outcome(hash_of(B), added=True),
+    )
+    text = f"cannot store: no space for an object of {len(LARGE)} bytes"
+    assert (large.error, large.added) == (text, False)
+    assert storage.sizes([hash_of(LARGE)]) == {}

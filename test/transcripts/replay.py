@@ -133,7 +133,7 @@ class Server:
         imports = ObjectImports(
             self._objects, worker, Agent(self.clock), self.clock, ImportSources()
         )
-        object_service = ObjectService(self._objects, worker, imports)
+        object_service = ObjectService(self._objects, worker, imports, self.clock)
         image_service = ImageService(self._database, worker, self.clock)
         methods = MethodTable(
             [

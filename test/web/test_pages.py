@@ -85,7 +85,7 @@ def server(tmp_path: Path) -> Server:
     calls = CallServer(clock, methods, Policy(), None, worker, Deadlines())
     progress = Progress(finished=True)
     imports = ObjectImports(objects, worker, Agent(clock), clock, ImportSources())
-    service = ObjectService(objects, worker, imports)
+    service = ObjectService(objects, worker, imports, clock)
     credentials = Watched()
     status = StatusSource(
         *(database, objects, service, calls, progress, worker, clock.seconds),
