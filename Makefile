@@ -17,7 +17,7 @@ help:
 	@echo "make unit    the tests that need no daemon"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
-	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file)"
+	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make clean   remove what these targets made"
 
@@ -54,7 +54,7 @@ bench-srpc: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.srpc
 
 bench-objects: $(READY)
-	@PYTHONPATH=test $(BIN)/python -m bench.objects
+	@PYTHONPATH=test $(BIN)/python -m bench.objects $(PARTS)
 
 fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \

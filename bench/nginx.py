@@ -34,7 +34,7 @@ _PIECE_BYTES = 1 << 20
 
 
 def find_nginx() -> str | None:
-    """The program: what the variable NGINX_PROGRAM says, or the one that is installed."""
+    """The program: what NGINX_PROGRAM says, or the one that is installed."""
     return os.environ.get("NGINX_PROGRAM") or shutil.which("nginx")
 
 

@@ -12,6 +12,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -44,6 +45,7 @@ _HUGE_BYTES = 4 << 30
 _STREAMS = 8
 _STALLED = 50
 _SAMPLES = 200
+_PARTS = ("huge", "add", "get", "nginx", "check", "crowd")
 _LINKS = 30_000  # a file of ext4 can have some more names
 
 
@@ -315,11 +317,14 @@ def _add_rows(it: ObjectBench) -> Iterator[Row]:
     it.large.extend(map(hash_of, contents))
 
 
-def _other_rows(it: ObjectBench, certificate: Path) -> Iterator[Row]:
+def _check_rows(it: ObjectBench) -> Iterator[Row]:
     spent = check_objects(it)
     what = f"CheckObjects: {_CHECKED:,} of {len(it.stored):,}"
     note = f"{spent.wall_s:.2f} s"
     yield row(what, f"{spent.cpu_s:.2f} s CPU", "0.4 s", spent, note)
+
+
+def _crowd_rows(it: ObjectBench, certificate: Path) -> Iterator[Row]:
     each = stalled_memory(it)
     yield Row("memory of a TLS client that does not read", f"{each / _MIB:.2f} MiB")
     times_ms, counts, spent = beside_streams(it, certificate)
@@ -365,25 +370,36 @@ def _fill(daemon: Daemon) -> list[bytes]:
     return hashes
 
 
-def _rows(it: ObjectBench, certificates: Certificates, daemon: Daemon) -> Iterator[Row]:
+def _rows(
+    it: ObjectBench, certificates: Certificates, daemon: Daemon, parts: list[str]
+) -> Iterator[Row]:
     # Memory comes first: what others have left would be used again.
-    yield from _huge_rows(it)
-    yield from _add_rows(it)
-    yield from _get_rows(it)
+    if "huge" in parts:
+        yield from _huge_rows(it)
+    rows = list(_add_rows(it))  # the others need these objects
+    if "add" in parts:
+        yield from rows
+    if "get" in parts:
+        yield from _get_rows(it)
     program = nginx.find_nginx()
-    if program:
+    if "nginx" in parts and program:
         directory = daemon.root / "nginx"
         with nginx.running(program, directory, daemon.objects, certificates) as server:
             yield from _nginx_rows(it, server)
-    yield from _other_rows(it, certificates.of("admin"))
+    if "check" in parts:
+        yield from _check_rows(it)
+    if "crowd" in parts:
+        yield from _crowd_rows(it, certificates.of("admin"))
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure, and print a table; arguments: of which parts."""
+    parts = sys.argv[1:] or list(_PARTS)
+    assert set(parts) <= set(_PARTS), _PARTS
     with tempfile.TemporaryDirectory() as directory:
         certificates = Certificates(Path(directory))
         daemon = Daemon(Path(directory) / "daemon", certificates)
-        stored = _fill(daemon)
+        stored = _fill(daemon) if "check" in parts else []
         beats = Path(directory) / "beats"
         command = daemon.command("-allowUnauthenticatedReads")
         command[1:3] = ["-m", "bench.heartbeat", str(beats)]
@@ -394,7 +410,7 @@ def main() -> None:
             context = client_context(certificates.of("admin"))
             bench = Bench(daemon.port, daemon.process.pid, context)
             it = ObjectBench(bench, beats, [], [], stored)
-            report("Objects", _rows(it, certificates, daemon))
+            report("Objects", _rows(it, certificates, daemon, parts))
         finally:
             daemon.stop()
 
