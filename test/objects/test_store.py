@@ -80,13 +80,23 @@ def directory(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [truncated, grown, symlinked, directory])
-def test_open_damaged(opened, damage) -> None:
+def pipe(path):
+    """Put a pipe in its place."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("damage", [truncated, grown, symlinked, directory, pipe])
+def test_open_damaged(opened, damage, together) -> None:
     """A file that is not the object is refused, and no descriptor stays open."""
     opened.upload(A)
     damage(opened.store.path(hash_of(A)))
     with pytest.raises(CorruptObject):
-        opened.store.open_object(hash_of(A), len(A))
+        if together:
+            opened.store.read_objects([(hash_of(A), len(A))])
+        else:
+            opened.store.open_object(hash_of(A), len(A))
     assert opened.descriptors() == 0
     assert not opened.store.is_stored(hash_of(A), len(A))
 
