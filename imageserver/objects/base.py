@@ -42,6 +42,12 @@ class ObjectIntake(Protocol):
     What goes wrong with an object is told in its outcome: no method raises an error.
     """
 
+    def expect(self, hashes: Sequence[bytes]) -> None:
+        """Objects with these hashes are about to begin.
+
+        To find out at once which of them are there already costs less than one by one.
+        """
+
     def begin(self, length: int, expected_hash: bytes | None) -> None:
         """An object of ``length`` bytes (more than 0) begins.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imageserver.errors import StoreError
@@ -35,8 +35,17 @@ class Intake:
         self._store = store
         self._current: _Upload | None = None
         self._outcomes: list[Outcome] = []
-        self._new: dict[bytes, tuple[Path, int]] = {}
+        self._seen: dict[bytes, int] = {}
+        self._new: dict[bytes, tuple[str, int]] = {}
         self._again: dict[bytes, int] = {}
+
+    def expect(self, hashes: Sequence[bytes]) -> None:
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
+        try:
+            known = self._store.index.object_sizes(hashes)
+        except StoreError:
+            return  # recording them will fail, too, and give the reason
+        self._seen = {hash_: known.get(hash_, 0) for hash_ in hashes}
 
     def begin(self, length: int, expected_hash: bytes | None) -> None:
         """See :class:`~imageserver.objects.base.ObjectIntake`."""
@@ -79,8 +88,13 @@ class Intake:
         self._new.clear()
 
     def _has(self, hash_: bytes, size: int) -> bool:
+        if hash_ in self._new:
+            return True
+        seen = self._seen.get(hash_)
+        if seen is not None:
+            return seen == size and self._store.is_file(hash_, size)
         try:
-            return hash_ in self._new or self._store.is_stored(hash_, size)
+            return self._store.is_stored(hash_, size)
         except StoreError:
             return False  # recording it will fail, too, and give the reason
 
@@ -90,7 +104,7 @@ class Intake:
             upload.discard()
         elif upload.path is None:
             self._again[outcome.hash_] = upload.length
-        elif self._has(outcome.hash_, upload.length):
+        elif upload.is_surprise and self._has(outcome.hash_, upload.length):
             upload.discard()
             self._again[outcome.hash_] = upload.length
             return Outcome(outcome.hash_)
@@ -98,18 +112,26 @@ class Intake:
             self._new[outcome.hash_] = upload.path, upload.length
         return outcome
 
-    def _store_all(self, paths: dict[bytes, Path]) -> None:
+    def _store_all(self, paths: dict[bytes, str]) -> None:
         if not paths:
             return
+        store = self._store
+        store.sync_files(list(paths.values()))
+        targets = [store.name(hash_) for hash_ in paths]
+        with store.placing:
+            for path, target in zip(paths.values(), targets, strict=True):
+                self._place(path, target)
+        store.sync_names(targets)
+
+    def _place(self, path: str, target: str) -> None:
         disk = self._store.disk
-        self._store.sync_files(list(paths.values()))
-        targets = {path: self._store.path(hash_) for hash_, path in paths.items()}
-        with self._store.placing:
-            for path, target in targets.items():
-                disk.make_directory(target.parent.parent, DIRECTORY_MODE)
-                disk.make_directory(target.parent, DIRECTORY_MODE)
-                disk.rename(path, target)
-        self._store.sync_names(list(targets.values()))
+        try:
+            disk.rename(path, target)
+        except FileNotFoundError:
+            inner = os.path.dirname(target)
+            disk.make_directory(os.path.dirname(inner), DIRECTORY_MODE)
+            disk.make_directory(inner, DIRECTORY_MODE)
+            disk.rename(path, target)
 
 
 class _Upload:
@@ -126,7 +148,7 @@ class _Upload:
     ) -> None:
         self.length = length
         self.missing = length
-        self.path: Path | None = None
+        self.path: str | None = None
         self._disk = store.disk
         self._room = store.room
         self._promised = 0
@@ -147,6 +169,11 @@ class _Upload:
             self.path = path
         except (OSError, StoreError) as error:
             self._fail(error)
+
+    @property
+    def is_surprise(self) -> bool:
+        """Whether nobody knew which object it would be."""
+        return self._expected_hash is None
 
     def write(self, data: bytes) -> None:
         self.missing -= len(data)

@@ -127,6 +127,9 @@ class _Intake:
         self._outcomes: list[Outcome] = []
         self._new: dict[bytes, bytes] = {}
 
+    def expect(self, hashes: Sequence[bytes]) -> None:
+        pass
+
     def begin(self, length: int, expected_hash: bytes | None) -> None:
         self._length = self._missing = length
         self._expected_hash = expected_hash

@@ -10,12 +10,11 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 from twisted.logger import Logger
 
-from imageserver.disk import Disk
+from imageserver.disk import Disk, Name
 from imageserver.errors import ConfigError, CorruptObject, ObjectNotFound, StoreError
 from imageserver.index.base import ObjectIndex, ObjectTotals
 from imageserver.objects.intake import DIRECTORY_MODE, Intake
@@ -105,18 +104,18 @@ class ObjectStore:
 
     def path(self, hash_: bytes) -> Path:
         """Where the file of an object is."""
-        return Path(self._name(hash_))
+        return Path(self.name(hash_))
 
-    def _name(self, hash_: bytes) -> str:
+    def name(self, hash_: bytes) -> str:
         """The same as text: making paths takes longer than opening small files."""
         name = hash_.hex()
         return f"{self._root}/{name[:2]}/{name[2:4]}/{name[4:]}"
 
-    def incoming_path(self) -> Path:
+    def incoming_path(self) -> str:
         """A new name for an object on its way in."""
         with self._numbering:
             self._next_number += 1
-            return self.directory / INCOMING / str(self._next_number)
+            return f"{self._root}/{INCOMING}/{self._next_number}"
 
     def sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
@@ -144,27 +143,30 @@ class ObjectStore:
             OSError: that fails.
             StoreError: the index fails.
         """
-        paths = [self.path(hash_) for hash_ in sizes]
+        paths = [self.name(hash_) for hash_ in sizes]
         self.sync_files(paths)
         self.sync_names(paths)
         self.index.add_objects(sizes, self.now_ns())
 
-    def sync_files(self, paths: Sequence[Path]) -> None:
+    def sync_files(self, paths: Sequence[Name]) -> None:
         """Bring the content of files to disk."""
-        self._sync(paths, paths)
+        if not self._sync_together(paths):
+            self.disk.sync_all(paths)
 
-    def sync_names(self, paths: Sequence[Path]) -> None:
+    def sync_names(self, paths: Sequence[Name]) -> None:
         """Bring the names of objects to disk.
 
         That means all their directories: who made them may not have synced them yet.
         """
-        levels = [(self.directory, path.parent.parent, path.parent) for path in paths]
-        self._sync(paths, dict.fromkeys(chain.from_iterable(levels)))
+        if not self._sync_together(paths):
+            inner = [os.path.dirname(path) for path in paths]
+            outer = [os.path.dirname(path) for path in inner]
+            self.disk.sync_all(dict.fromkeys([self._root, *outer, *inner]))
 
-    def _sync(self, objects: Sequence[Path], paths: Iterable[Path]) -> None:
-        one_by_one = len(objects) <= _SYNC_ONE_BY_ONE
-        if one_by_one or not self.disk.sync_file_system(self.directory):
-            self.disk.sync_all(paths)
+    def _sync_together(self, paths: Sequence[Name]) -> bool:
+        """Bring everything to disk, if these are many; whether that was done."""
+        one_by_one = len(paths) <= _SYNC_ONE_BY_ONE
+        return not one_by_one and self.disk.sync_file_system(self.directory)
 
     def is_stored(self, hash_: bytes, size: int) -> bool:
         """Whether an object is there that the index knows, and its file, too.
@@ -172,7 +174,7 @@ class ObjectStore:
         Then it is on disk: the index learns of objects after that.
         """
         known = self.index.object_sizes((hash_,)).get(hash_)
-        return known == size and self._is_file(hash_, size)
+        return known == size and self.is_file(hash_, size)
 
     def intake(self) -> Intake:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
@@ -218,7 +220,7 @@ class ObjectStore:
 
     def _open(self, hash_: bytes) -> int:
         try:
-            return os.open(self._name(hash_), _OPEN_FLAGS)
+            return os.open(self.name(hash_), _OPEN_FLAGS)
         except FileNotFoundError:
             self.index.forget_objects((hash_,))
             raise ObjectNotFound(hash_) from None
@@ -234,9 +236,7 @@ class ObjectStore:
 
     def missing(self, sizes: Mapping[bytes, int]) -> list[bytes]:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
-        return [
-            hash_ for hash_, size in sizes.items() if not self._is_file(hash_, size)
-        ]
+        return [hash_ for hash_, size in sizes.items() if not self.is_file(hash_, size)]
 
     def delete(self, hashes: Sequence[bytes]) -> None:
         """See :class:`~imageserver.objects.base.ObjectStorage`.
@@ -246,7 +246,7 @@ class ObjectStore:
         with self.placing:
             self.index.forget_objects(hashes)
             for hash_ in hashes:
-                self.disk.remove(self.path(hash_))
+                self.disk.remove(self.name(hash_))
 
     def walk(self, first: int) -> Iterator[tuple[bytes, int]]:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
@@ -260,9 +260,10 @@ class ObjectStore:
                 if size := self._size_of_stranger(hash_):
                     yield hash_, size
 
-    def _is_file(self, hash_: bytes, size: int) -> bool:
+    def is_file(self, hash_: bytes, size: int) -> bool:
+        """Whether there is a file as an object of that size has."""
         try:
-            status = os.stat(self._name(hash_), follow_symlinks=False)
+            status = os.stat(self.name(hash_), follow_symlinks=False)
         except OSError:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == size
@@ -274,10 +275,10 @@ class ObjectStore:
 
     def room_bytes(self) -> int:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""
-        reserve = self._reserve_bytes
+        free, reserve = self.free_bytes(), self._reserve_bytes
         if not reserve:
             reserve = min(_RESERVE_BYTES, self.capacity_bytes() // 50)
-        return self.free_bytes() - reserve
+        return free - reserve
 
     def capacity_bytes(self) -> int:
         """The size of the file system."""
@@ -326,7 +327,7 @@ class ObjectStore:
     def _size_of_stranger(self, hash_: bytes) -> int:
         """The size of an object that the index does not know; 0: not there."""
         try:
-            status = os.stat(self._name(hash_), follow_symlinks=False)
+            status = os.stat(self.name(hash_), follow_symlinks=False)
         except OSError:
             return 0
         return status.st_size if stat.S_ISREG(status.st_mode) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_strangers_are_synced(opened, monkeypatch) -> None:
     synced = []
     monkeypatch.setattr(opened.store.disk, "sync", synced.append)
     opened.store.sizes([hash_of(A)])
-    assert set(synced) == {path, *list(path.parents)[:3]}
+    assert set(map(Path, synced)) == {path, *list(path.parents)[:3]}
 
     def fail(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
