@@ -8,7 +8,7 @@ TARGET ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc fuzz mutants clean
+.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -17,6 +17,7 @@ help:
 	@echo "make unit    the tests that need no daemon"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
+	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make clean   remove what these targets made"
@@ -52,6 +53,9 @@ bench-gob: $(READY)
 
 bench-srpc: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.srpc
+
+bench-objects: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.objects $(PARTS)
 
 fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \

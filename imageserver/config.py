@@ -29,6 +29,8 @@ from imageserver.images.expiration import (
     ExpirationLimits,
 )
 from imageserver.objects.collection import CleanupLimits
+from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_server import OBJECT_BYTES, ObjectOptions
 from imageserver.srpc.connection_limits import ConnectionLimits
 from imageserver.srpc.credential_files import CredentialFiles, exists
 from imageserver.srpc.deadlines import Deadlines, Lengths
@@ -40,7 +42,12 @@ _LIMITS, _IMAGES = "Limits for peers", "Images"
 _UNIX_SOCKET = "@SRPC.PID"
 _AUDIT_FILE = ".audit.jsonl"
 _MAY_BE_ZERO = frozenset(
-    {"scrubRate", "objectServerCleanupStartSize", "objectServerCleanupStopSize"}
+    {
+        "minimumFreeSpace",
+        "objectServerCleanupStartSize",
+        "objectServerCleanupStopSize",
+        "scrubRate",
+    }
 )
 
 FLAGS = FlagSet(
@@ -131,6 +138,20 @@ FLAGS = FlagSet(
             DURATION,
             7 * 24 * HOUR,
             "how often all objects are read again, at that rate",
+            _DATA,
+        ),
+        Flag(
+            "minimumFreeSpace",
+            SIZE,
+            0,
+            "space that uploads leave free; 0: 64 MiB, or 2 % of a small file system",
+            _DATA,
+        ),
+        Flag(
+            "verifyReads",
+            BOOL,
+            False,
+            "check objects while they are sent; a damaged one breaks the connection",
             _DATA,
         ),
         Flag("portNum", UINT, 6971, "port for calls and pages", _TLS),
@@ -242,6 +263,13 @@ FLAGS = FlagSet(
             "reading needs no certificate",
             _ACCESS,
         ),
+        Flag(
+            "importSources",
+            LIST,
+            (),
+            "URLs below which ImportObjects may fetch; empty: none",
+            _ACCESS,
+        ),
         Flag("srpcTrustedUsers", LIST, (), "users who may call everything", _ACCESS),
         Flag(
             "srpcTrustedGroups",
@@ -322,6 +350,13 @@ FLAGS = FlagSet(
             _LIMITS,
         ),
         Flag(
+            "maxObjectSize",
+            SIZE,
+            OBJECT_BYTES,
+            "size of an object",
+            _LIMITS,
+        ),
+        Flag(
             "maxImageMessage",
             SIZE,
             512 << 20,
@@ -366,6 +401,8 @@ class Settings:
     object_server_cleanup_dry_run: bool
     scrub_rate: int
     scrub_interval: int
+    minimum_free_space: int
+    verify_reads: bool
     port_num: int
     listen_address: str
     ca_file: str
@@ -384,6 +421,7 @@ class Settings:
     allow_public_check_objects: bool
     allow_public_get_objects: bool
     allow_unauthenticated_reads: bool
+    import_sources: tuple[str, ...]
     srpc_trusted_users: tuple[str, ...]
     srpc_trusted_groups: tuple[str, ...]
     max_connections: int
@@ -397,6 +435,7 @@ class Settings:
     max_request_head: int
     max_method_line: int
     max_hash_list_message: int
+    max_object_size: int
     max_image_message: int
     max_message_memory: int
     username: str
@@ -474,6 +513,20 @@ class Settings:
             max(self.max_message_memory, self.max_image_message),
         )
 
+    @property
+    def object_options(self) -> ObjectOptions:
+        """How objects are served."""
+        return ObjectOptions(self.verify_reads, self.max_object_size)
+
+    @property
+    def sources(self) -> ImportSources:
+        """From where objects may be imported.
+
+        Raises:
+            ConfigError: one of them is not a plain URL.
+        """
+        return ImportSources(self.import_sources)
+
     def connection_limits(self, descriptors: int) -> ConnectionLimits:
         """How many connections there may be.
 
@@ -525,8 +578,8 @@ def parse(argv: Sequence[str]) -> Settings:
     if not 0 <= settings.port_num < 1 << 16:
         raise UsageError(f'invalid value "{settings.port_num}" for flag -portNum')
     for flag in FLAGS.flags:
-        is_limit = flag.kind in (DURATION, SIZE) and flag.name not in _MAY_BE_ZERO
-        if is_limit and parsed.values[flag.name] <= 0:
+        at_least = 0 if flag.name in _MAY_BE_ZERO else 1
+        if flag.kind in (DURATION, SIZE) and parsed.values[flag.name] < at_least:
             raise UsageError(f"-{flag.name} has to be more than 0")
     return settings
 

@@ -14,8 +14,12 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from imageserver.errors import ConfigError
+
+Name: TypeAlias = str | Path
+"""The name of a file. As text it costs less, where there are many."""
 
 _syncfs: Callable[[int], int] | None = getattr(
     ctypes.CDLL(None, use_errno=True), "syncfs", None
@@ -49,7 +53,7 @@ def lock_directory(path: Path) -> int:
 class Disk:
     """What the stores do to files. All methods raise ``OSError``."""
 
-    def create(self, path: Path, mode: int) -> int:
+    def create(self, path: Name, mode: int) -> int:
         """Create a file that is not there, and open it for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
@@ -72,7 +76,7 @@ class Disk:
         """Bring what was written to disk."""
         os.fsync(descriptor)
 
-    def sync(self, path: Path) -> None:
+    def sync(self, path: Name) -> None:
         """Bring a file's content, or a directory's entries, to disk."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -80,7 +84,7 @@ class Disk:
         finally:
             os.close(descriptor)
 
-    def sync_all(self, paths: Iterable[Path]) -> None:
+    def sync_all(self, paths: Iterable[Name]) -> None:
         """:meth:`sync` for each of ``paths``."""
         for path in paths:
             self.sync(path)
@@ -104,7 +108,7 @@ class Disk:
         finally:
             os.close(descriptor)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Name, target: Name) -> None:
         """Give a file another name, in place of what has that name."""
         os.rename(source, target)
 
@@ -112,11 +116,12 @@ class Disk:
         """Give a file a second name, which must be free."""
         os.link(source, target)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: Name) -> None:
         """Remove a name; it need not be there."""
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
-    def discard(self, path: Path) -> None:
+    def discard(self, path: Name) -> None:
         """:meth:`remove` what is of no use any more, if that can be done."""
         with suppress(OSError):
             self.remove(path)
@@ -129,10 +134,10 @@ class Disk:
         finally:
             os.close(descriptor)
 
-    def make_directory(self, path: Path, mode: int) -> bool:
+    def make_directory(self, path: Name, mode: int) -> bool:
         """Make a directory; whether it was not there."""
         try:
-            path.mkdir(mode)
+            os.mkdir(path, mode)
         except FileExistsError:
             return False
         return True

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
 from imageserver.config import Settings
@@ -35,6 +36,7 @@ from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
+from imageserver.rpc.object_import import LANES, ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.readiness import Readiness
 from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
@@ -59,6 +61,8 @@ _CPU_THREADS = 1
 _PAGES_THREADS = 1
 _BACKGROUND_THREADS = 1
 _BACKLOG = 1024
+_CONNECT_S = 15.0
+_IDLE_S = 30
 
 
 class ImageServer(MultiService):
@@ -112,6 +116,9 @@ class ImageServer(MultiService):
         self._insecure = self.credentials.current.server_tls is None
         if self._insecure and settings.require_tls:
             raise ConfigError("there is no TLS in insecure mode: leave -requireTLS out")
+        self._web_connections = HTTPConnectionPool(reactor)
+        self._web_connections.maxPersistentPerHost = LANES
+        self._web_connections.cachedConnectionTimeout = _IDLE_S
         self._server = self._make_server()
         self.metrics = MetricRegistry()
         self.metrics.add(self._server.accounting.metrics)
@@ -133,7 +140,12 @@ class ImageServer(MultiService):
         disk = Disk()
         self._index = SqliteIndex(images / INDEX_FILE, objects, images)
         self._objects = ObjectStore(
-            objects, self._index, disk, time.time_ns, self._settings.upload_lease
+            objects,
+            self._index,
+            disk,
+            time.time_ns,
+            self._settings.upload_lease,
+            self._settings.minimum_free_space,
         )
         self._database = ImageDatabase(
             images,
@@ -177,7 +189,20 @@ class ImageServer(MultiService):
 
     def _make_server(self) -> CallServer:
         settings = self._settings
-        self._object_service = ObjectService(self._objects, self._disk)
+        imports = ObjectImports(
+            self._objects,
+            self._disk,
+            Agent(self._reactor, connectTimeout=_CONNECT_S, pool=self._web_connections),
+            self._reactor,
+            settings.sources,
+        )
+        self._object_service = ObjectService(
+            self._objects,
+            self._disk,
+            imports,
+            self._reactor,
+            settings.object_options,
+        )
         template = InformationTemplate(settings.information_database_template)
         image_service = ImageService(
             self._database,
@@ -325,6 +350,7 @@ class ImageServer(MultiService):
             self.running = 0
             await self._startup
         await self._upkeep.stop()
+        await self._web_connections.closeCachedConnections()
         await maybeDeferred(super().stopService)
         self._index.close()
         while self._locks:

@@ -21,7 +21,7 @@ import attrs
 from twisted.internet.defer import Deferred, execute
 
 from imageserver import gob
-from imageserver.disk import Disk
+from imageserver.disk import Disk, Name
 from imageserver.gob import Time
 from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter
@@ -121,8 +121,9 @@ class FaultyDisk(Disk):
             os.close(descriptor)
         self._unsynced.clear()
 
-    def create(self, path: Path, mode: int) -> int:
+    def create(self, path: Name, mode: int) -> int:
         """See :class:`~imageserver.disk.Disk`."""
+        path = Path(path)
         self.faults.check("create", path.name)
         descriptor = super().create(path, mode)
         self._unsynced[_identity(descriptor)] = os.dup(descriptor)
@@ -148,8 +149,9 @@ class FaultyDisk(Disk):
         super().flush(descriptor)
         self._forget_content(descriptor)
 
-    def sync(self, path: Path) -> None:
+    def sync(self, path: Name) -> None:
         """See :class:`~imageserver.disk.Disk`."""
+        path = Path(path)
         self.faults.check("sync", path.name)
         super().sync(path)
         self._undo = [entry for entry in self._undo if entry[0] != path]
@@ -165,8 +167,9 @@ class FaultyDisk(Disk):
             self.close()
         return done
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Name, target: Name) -> None:
         """See :class:`~imageserver.disk.Disk`."""
+        source, target = Path(source), Path(target)
         self.faults.check("rename", target.name)
         backup = self._back_up(target)
         super().rename(source, target)
@@ -184,8 +187,9 @@ class FaultyDisk(Disk):
         super().link(source, target)
         self._undo.append((target.parent, target.unlink))
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: Name) -> None:
         """See :class:`~imageserver.disk.Disk`."""
+        path = Path(path)
         self.faults.check("remove", path.name)
         backup = self._back_up(path)
         super().remove(path)
@@ -198,8 +202,9 @@ class FaultyDisk(Disk):
         self.faults.check("truncate", path.name)
         super().truncate(path)
 
-    def make_directory(self, path: Path, mode: int) -> bool:
+    def make_directory(self, path: Name, mode: int) -> bool:
         """See :class:`~imageserver.disk.Disk`."""
+        path = Path(path)
         self.faults.check("make_directory", path.name)
         made = super().make_directory(path, mode)
         if made:

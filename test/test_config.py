@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imageserver import config
-from imageserver.errors import CertificateError, ConfigError
+from imageserver.errors import CertificateError, ConfigError, RequestError
 from imageserver.flags import UsageError
 
 ROOT, SOMEBODY = 0, 1000
@@ -104,3 +104,30 @@ def test_unix_socket(tmp_path: Path) -> None:
         found = settings(tmp_path, f"-srpcUnixSocketPath={name}")
         with pytest.raises(ConfigError, match=r"^-srpcUnixSocketPath: n"):
             config.check(found, SOMEBODY)
+
+
+def test_objects() -> None:
+    """Limits for objects, with the defaults that the documents name."""
+    found = config.parse([])
+    assert found.object_options.object_bytes == 16 << 40
+    assert not found.object_options.verify_reads
+    assert found.minimum_free_space == 0
+    flags = ["-verifyReads", "-maxObjectSize=1GiB", "-minimumFreeSpace=10G"]
+    found = config.parse(flags)
+    assert found.object_options.object_bytes == 1 << 30
+    assert found.object_options.verify_reads
+    assert found.minimum_free_space == 10 << 30
+    for wrong in ("-maxObjectSize=0", "-minimumFreeSpace=-1"):
+        with pytest.raises(UsageError):
+            config.parse([wrong])
+
+
+def test_sources() -> None:
+    """Sources of imports are URLs; there are none by default."""
+    with pytest.raises(RequestError):
+        config.parse([]).sources.find("http://example.com/")
+    found = config.parse(["-importSources=http://a.example/x,https://b.example"])
+    assert found.sources.find("http://a.example/x/y").host == "a.example"
+    assert found.sources.find("https://b.example").host == "b.example"
+    with pytest.raises(ConfigError, match="-importSources: not a plain"):
+        assert config.parse(["-importSources=b.example"]).sources

@@ -23,6 +23,7 @@ class Encoder:
     def __init__(self) -> None:
         self._types = OwnTypes()
         self._interface_headers: dict[tuple[str, Type], bytes] = {}
+        self._heads: dict[Type, bytes] = {}
         self._unsent = b""
 
     def define(self, type_: Type | type) -> bytes:
@@ -46,11 +47,16 @@ class Encoder:
             GobTypeError: the value does not fit the type.
         """
         type_ = as_type(type(value) if type_ is None else type_)
-        self._unsent += self._types.define(type_)  # not lost if the value is refused
-        body = bytearray()
-        primitives.write_int(body, self.type_id(type_))
-        self.write_value(body, value, type_)
-        return b"".join((self.define(type_), uint_bytes(len(body)), body))
+        head = self._heads.get(type_)
+        if head is None:
+            self._unsent += self._types.define(type_)  # not lost if value is refused
+            out = bytearray()
+            primitives.write_int(out, self.type_id(type_))
+            head = self._heads[type_] = bytes(out)
+        body = bytearray(head)
+        write_top_level(self, body, value, type_)
+        definitions, self._unsent = self._unsent, b""
+        return b"".join((definitions, uint_bytes(len(body)), body))
 
     def write_value(self, out: bytearray, value: Any, type_: Type | type) -> None:
         """Append ``value`` as a top-level value, without message length and id.

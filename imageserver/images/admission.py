@@ -10,7 +10,7 @@ from imageserver.errors import InvalidImage
 from imageserver.model.filter import Matcher
 from imageserver.model.image import ScannedImage
 from imageserver.model.tree import TreeSummary, check_tree
-from imageserver.objects.store import ObjectStore
+from imageserver.objects.base import ObjectStorage
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ def dismiss(image: ScannedImage | None) -> None:
             image.file_system.inodes.clear()
 
 
-def admit(admitted: Admitted, objects: ObjectStore) -> None:
+def admit(admitted: Admitted, objects: ObjectStorage) -> None:
     """Check an image that somebody wants to add.
 
     Args:
@@ -64,7 +64,7 @@ def admit(admitted: Admitted, objects: ObjectStore) -> None:
     image = admitted.image
     sizes = objects.sizes(admitted.references)
     missing = [hash_ for hash_ in admitted.references if hash_ not in sizes]
-    missing += objects.missing_files(sizes)  # what the index knows may be gone
+    missing += objects.missing(sizes)  # what the index knows may be gone
     if len(missing) == 1:
         raise InvalidImage(f"object: {missing[0].hex()} is not available")
     if missing:

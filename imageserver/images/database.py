@@ -47,7 +47,7 @@ from imageserver.model.names import (
     check_image_name,
     directory_of,
 )
-from imageserver.objects.store import ObjectStore
+from imageserver.objects.base import ObjectStorage
 from imageserver.quarantine import Quarantine
 from imageserver.srpc.access import Caller
 
@@ -73,7 +73,7 @@ class ImageDatabase:
         self,
         directory: Path,
         index: ImageIndex,
-        objects: ObjectStore,
+        objects: ObjectStorage,
         disk: Disk,
         now_ns: Callable[[], int],
         changes: Changes | None = None,

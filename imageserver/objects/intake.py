@@ -9,43 +9,33 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-
-import attrs
+from typing import TYPE_CHECKING
 
 from imageserver.errors import StoreError
-from imageserver.objects.leases import Lease
-from imageserver.objects.store import DIRECTORY_MODE, FILE_MODE, ObjectStore
+from imageserver.objects.base import ObjectLease, Outcome, mismatch
 
+if TYPE_CHECKING:
+    from imageserver.objects.store import ObjectStore
 
-@attrs.frozen
-class Outcome:
-    """What became of an object.
+__all__ = ["Intake", "Outcome"]
 
-    Attributes:
-        hash_: its hash, as far as it could be computed.
-        added: whether it is new.
-        error: why it was not taken; empty if it was.
-    """
-
-    hash_: bytes = bytes(64)
-    added: bool = False
-    error: str = ""
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
 
 
 _LOST = "cannot store: the copy that was there is damaged: send the object again"
 
 
 class Intake:
-    """The objects of one stream; used by one thread at a time.
+    """The objects of one stream; see :class:`~imageserver.objects.base.ObjectIntake`.
 
-    What goes wrong with an object is told in its outcome: no method raises an error.
-    Objects are in hand from when they are looked for until they are recorded with a
-    lease, so that none is collected in between.
+    Used by one thread at a time. Objects are in hand from when they are looked for
+    until they are recorded with a lease, so that none is collected in between.
     """
 
-    def __init__(self, store: ObjectStore, lease: Lease | None = None) -> None:
+    def __init__(self, store: ObjectStore, lease: ObjectLease | None = None) -> None:
         """Begin.
 
         Args:
@@ -59,11 +49,20 @@ class Intake:
         store.leases.take(self._in_hand)
         self._current: _Upload | None = None
         self._outcomes: list[Outcome] = []
-        self._new: dict[bytes, tuple[Path, int]] = {}
+        self._seen: dict[bytes, int] = {}
+        self._new: dict[bytes, tuple[str, int]] = {}
         self._again: dict[bytes, int] = {}
 
+    def expect(self, hashes: Sequence[bytes]) -> None:
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
+        try:
+            known = self._store.index.object_sizes(hashes)
+        except StoreError:
+            return  # recording them will fail, too, and give the reason
+        self._seen = {hash_: known.get(hash_, 0) for hash_ in hashes}
+
     def begin(self, length: int, expected_hash: bytes | None) -> None:
-        """An object of ``length`` bytes (more than 0) begins."""
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         known = False
         if expected_hash is not None:
             self._take(expected_hash)
@@ -71,7 +70,7 @@ class Intake:
         self._current = _Upload(self._store, length, expected_hash, known)
 
     def write(self, data: bytes) -> None:
-        """The next bytes of the object; with the last ones, the object ends."""
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         upload = self._current
         assert upload is not None  # noqa: S101 - begin() comes first
         upload.write(data)
@@ -80,11 +79,7 @@ class Intake:
             self._outcomes.append(self._finish(upload))
 
     def commit(self) -> list[Outcome]:
-        """Bring all finished objects to disk.
-
-        Returns:
-            What became of each object since the last commit, in order.
-        """
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         outcomes, self._outcomes = self._outcomes, []
         new, self._new = self._new, {}
         again, self._again = self._again, {}
@@ -106,7 +101,7 @@ class Intake:
         ]
 
     def abandon(self) -> None:
-        """Forget what was not committed, and leave no trace of it."""
+        """See :class:`~imageserver.objects.base.ObjectIntake`."""
         if self._current is not None:
             self._current.discard()
         for path, _ in self._new.values():
@@ -139,7 +134,7 @@ class Intake:
             return set()
         with self._store.placing:
             known = self._store.index.object_sizes(again)
-            lost = again.keys() - known.keys() | set(self._store.missing_files(known))
+            lost = again.keys() - known.keys() | set(self._store.missing(known))
             self._add(new | {h: size for h, size in again.items() if h not in lost})
         return lost
 
@@ -151,8 +146,13 @@ class Intake:
                 self._lease.keep(sizes)
 
     def _has(self, hash_: bytes, size: int) -> bool:
+        if hash_ in self._new:
+            return True
+        seen = self._seen.get(hash_)
+        if seen is not None:
+            return seen == size and self._store.is_file(hash_, size)
         try:
-            return hash_ in self._new or self._store.is_stored(hash_, size)
+            return self._store.is_stored(hash_, size)
         except StoreError:
             return False  # recording it will fail, too, and give the reason
 
@@ -163,7 +163,7 @@ class Intake:
             upload.discard()
         elif upload.path is None:
             self._again[outcome.hash_] = upload.length
-        elif self._has(outcome.hash_, upload.length):
+        elif upload.is_surprise and self._has(outcome.hash_, upload.length):
             upload.discard()
             self._again[outcome.hash_] = upload.length
             return Outcome(outcome.hash_)
@@ -171,18 +171,26 @@ class Intake:
             self._new[outcome.hash_] = upload.path, upload.length
         return outcome
 
-    def _store_all(self, paths: dict[bytes, Path]) -> None:
+    def _store_all(self, paths: dict[bytes, str]) -> None:
         if not paths:
             return
+        store = self._store
+        store.sync_files(list(paths.values()))
+        targets = [store.name(hash_) for hash_ in paths]
+        with store.placing:
+            for path, target in zip(paths.values(), targets, strict=True):
+                self._place(path, target)
+        store.sync_names(targets)
+
+    def _place(self, path: str, target: str) -> None:
         disk = self._store.disk
-        self._store.sync_files(list(paths.values()))
-        targets = {path: self._store.path(hash_) for hash_, path in paths.items()}
-        with self._store.placing:
-            for path, target in targets.items():
-                disk.make_directory(target.parent.parent, DIRECTORY_MODE)
-                disk.make_directory(target.parent, DIRECTORY_MODE)
-                disk.rename(path, target)
-        self._store.sync_names(list(targets.values()))
+        try:
+            disk.rename(path, target)
+        except FileNotFoundError:
+            inner = os.path.dirname(target)
+            disk.make_directory(os.path.dirname(inner), DIRECTORY_MODE)
+            disk.make_directory(inner, DIRECTORY_MODE)
+            disk.rename(path, target)
 
 
 class _Upload:
@@ -200,19 +208,32 @@ class _Upload:
     ) -> None:
         self.length = length
         self.missing = length
-        self.path: Path | None = None
+        self.path: str | None = None
         self._disk = store.disk
+        self._room = store.room
+        self._promised = 0
         self.expected_hash = expected_hash
         self._digest = hashlib.sha512()
         self._descriptor = -1
         self._error = ""
         if not known:
-            path = store.incoming_path()
-            try:
-                self._descriptor = store.disk.create(path, FILE_MODE)
-                self.path = path
-            except OSError as error:
-                self._fail(error)
+            self._create(store)
+
+    def _create(self, store: ObjectStore) -> None:
+        path = store.incoming_path()
+        try:
+            if not self._room.promise(self.length):
+                raise StoreError(f"no space for an object of {self.length} bytes")
+            self._promised = self.length
+            self._descriptor = self._disk.create(path, FILE_MODE)
+            self.path = path
+        except (OSError, StoreError) as error:
+            self._fail(error)
+
+    @property
+    def is_surprise(self) -> bool:
+        """Whether nobody knew which object it would be."""
+        return self.expected_hash is None
 
     def write(self, data: bytes) -> None:
         self.missing -= len(data)
@@ -222,6 +243,7 @@ class _Upload:
                 self._disk.write(self._descriptor, data)
             except OSError as error:
                 self._fail(error)
+            self._release(len(data))
 
     def finish(self) -> Outcome:
         try:
@@ -230,24 +252,28 @@ class _Upload:
             self._fail(error)
         hash_ = self._digest.digest()
         if self.expected_hash is not None and hash_ != self.expected_hash:
-            wrong = (
-                f"hash mismatch. Computed={hash_.hex()},"
-                f" expected={self.expected_hash.hex()}"
-            )
-            return Outcome(hash_, error=wrong)
+            return Outcome(hash_, error=mismatch(hash_, self.expected_hash))
         if self._error:
             return Outcome(hash_, error=self._error)
         return Outcome(hash_, added=self.path is not None)
 
     def discard(self) -> None:
+        self._release(self._promised)
         with suppress(OSError):
             self._close()
         if self.path is not None:
             self._disk.discard(self.path)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: OSError | StoreError) -> None:
         self._error = _why(error)
         self.discard()
+
+    def _release(self, size: int) -> None:
+        """Space was taken, or is not needed any more."""
+        size = min(size, self._promised)
+        self._promised -= size
+        if size:
+            self._room.release(size)
 
     def _close(self) -> None:
         if self._descriptor >= 0:

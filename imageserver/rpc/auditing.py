@@ -39,6 +39,14 @@ def _owner(request: Any) -> str:
     return f"{request.directory_name} to {request.owner_group or 'nobody'}"
 
 
+def _unreferenced(request: Any) -> str:
+    return f"{request.percentage} % and {request.bytes_} bytes"
+
+
+def _imported(request: Any) -> str:
+    return f"{len(request.hashes)} objects from {request.base_remote_url}"
+
+
 SUBJECTS: dict[str, Subject] = {
     "ImageServer.AddImage": _image,
     "ImageServer.AddImageTrusted": _image,
@@ -47,7 +55,9 @@ SUBJECTS: dict[str, Subject] = {
     "ImageServer.DeleteDirectory": _directory,
     "ImageServer.DeleteImage": _image,
     "ImageServer.MakeDirectory": _directory,
+    "ImageServer.DeleteUnreferencedObjects": _unreferenced,
     "ImageServer.RestoreImageFromArchive": lambda _: "an archive",
+    "ObjectServer.ImportObjects": _imported,
 }
 """What the audit log says of the requests of methods that change something."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from imageserver.objects.leases import Lease, Leases
+from imageserver.objects.base import ObjectLease, ObjectLeases
 from imageserver.srpc.channel import Channel
 from imageserver.worker import Worker
 
@@ -12,13 +12,13 @@ from imageserver.worker import Worker
 class ConnectionLeases:
     """The leases of what connections upload."""
 
-    def __init__(self, leases: Leases, disk: Worker) -> None:
+    def __init__(self, leases: ObjectLeases, disk: Worker) -> None:
         """Take leases out of ``leases``, which are ended by ``disk``."""
         self._leases = leases
         self._disk = disk
-        self._by_connection: dict[Channel, Lease] = {}
+        self._by_connection: dict[Channel, ObjectLease] = {}
 
-    def of(self, connection: Channel) -> Lease:
+    def of(self, connection: Channel) -> ObjectLease:
         """The lease of a connection, whatever uploads it has."""
         lease = self._by_connection.get(connection)
         if lease is None:

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from imageserver.errors import RequestError
 from imageserver.model.object_messages import AddObjectRequest, AddObjectResponse
-from imageserver.objects.intake import Intake, Outcome
+from imageserver.objects.base import ObjectIntake, Outcome
 from imageserver.srpc.call import Call
 from imageserver.worker import Worker
 
@@ -41,7 +41,7 @@ class Reception:
     def __init__(
         self,
         call: Call,
-        intake: Intake,
+        intake: ObjectIntake,
         disk: Worker,
         check_length: Callable[[int], None],
     ) -> None:
@@ -63,6 +63,7 @@ class Reception:
         self._failure: Exception | None = None
         self._steps: list[Step] = []
         self._step_bytes = 0
+        self._expected: list[bytes] = []
         self._unread = 0
         self._begin_group()
 
@@ -98,6 +99,8 @@ class Reception:
                 await self._done()
                 self._answer([Outcome(error=str(error))])
                 raise
+            if request.expected_hash is not None:
+                self._expected.append(request.expected_hash)
             begin = partial(self._intake.begin, request.length, request.expected_hash)
             await self._receive_object(begin, request.length)
             self._group_objects += 1
@@ -132,6 +135,9 @@ class Reception:
         """Let the worker go on with what has come, once it has done what it has."""
         await self._done()
         steps, self._steps, self._step_bytes = self._steps, [], 0
+        if self._expected:
+            steps.insert(0, partial(self._intake.expect, self._expected))
+            self._expected = []
         self._working = Deferred.fromCoroutine(self._work(steps, commit=commit))
 
     async def _done(self) -> None:

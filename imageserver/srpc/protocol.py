@@ -151,7 +151,8 @@ class Data:
         """See :class:`Want`."""
         if not buffer:
             return None
-        data = bytes(buffer[: self.limit])
+        with memoryview(buffer) as view:
+            data = bytes(view[: self.limit])  # copied once
         del buffer[: self.limit]
         return data
 

@@ -34,6 +34,7 @@ from zope.interface import implementer
 from imageserver.errors import CertificateError, KeyMismatch
 from imageserver.srpc.access import Identity
 from imageserver.srpc.certificate_choice import ask_for_context
+from imageserver.srpc.gathering_tls import GatheringTLS
 from imageserver.srpc.sparing_log import SparingLog
 from imageserver.srpc.trust import Trust, make_store
 
@@ -368,7 +369,7 @@ def wrap(
         outer_transport: carries the encrypted bytes; what arrives on it has to be
             passed to the returned protocol's ``dataReceived``.
     """
-    protocol = TLSMemoryBIOProtocol(creator.sessions, inner)
+    protocol = GatheringTLS(creator.sessions, inner)
     protocol.makeConnection(outer_transport)
     return protocol
 

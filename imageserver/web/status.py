@@ -16,7 +16,7 @@ from twisted.internet.defer import DeferredLock
 import imageserver
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Progress
-from imageserver.objects.store import ObjectStore
+from imageserver.objects.base import ObjectStorage
 from imageserver.rpc.object_server import GET_OBJECTS_SLOTS, ObjectService
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.expiry import Expiry
@@ -91,7 +91,7 @@ class StatusSource:
     def __init__(
         self,
         database: ImageDatabase,
-        objects: ObjectStore,
+        objects: ObjectStorage,
         object_service: ObjectService,
         server: CallServer,
         progress: Progress,
@@ -152,7 +152,7 @@ class StatusSource:
             referenced_objects=totals.referenced_objects,
             referenced_bytes=totals.referenced_bytes,
             missing_objects=totals.missing_objects,
-            quarantined=len(self._objects.quarantine.names())
+            quarantined=self._objects.quarantined
             + len(self._database.quarantine.names()),
             capacity_bytes=self._objects.capacity_bytes(),
             free_bytes=self._objects.free_bytes(),
@@ -162,7 +162,7 @@ class StatusSource:
             running_calls=accounting.running_calls,
             denied_calls=accounting.denied_calls,
             crashed_calls=accounting.crashed_calls,
-            slots_used=GET_OBJECTS_SLOTS - self._object_service.slots.tokens,
+            slots_used=self._object_service.slots.used,
             slots=GET_OBJECTS_SLOTS,
             cpu_s=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),

@@ -246,7 +246,7 @@ def wrong_object_size(data):
     index = SqliteIndex(data.index, data.objects, data.images)
     index.open()
     store = ObjectStore(data.objects, index, Disk(), lambda: 10**18)
-    store.missing_files = lambda _: []
+    store.missing = lambda _: []
     store.sizes = lambda hashes: dict.fromkeys(hashes, 5)
     other = make_image({"a": b"12345"})
     inodes = {2: attrs.evolve(other.file_system.inodes[2], hash_=hash_of(A))}

@@ -85,13 +85,13 @@ def test_not_while_an_image_is_added(stores, monkeypatch) -> None:
 
 def test_no_image_into_a_removed_directory(stores, monkeypatch) -> None:
     """An image that comes when its directory has just gone is refused."""
-    check = stores.images.objects.missing_files
+    check = stores.images.objects.missing
 
     def remove_meanwhile(sizes):
         stores.images.remove_directory("dir/sub")
         return check(sizes)
 
-    monkeypatch.setattr(stores.images.objects, "missing_files", remove_meanwhile)
+    monkeypatch.setattr(stores.images.objects, "missing", remove_meanwhile)
     with pytest.raises(AccessDenied, match=r'^no metadata for: "dir/sub"$'):
         stores.add("dir/sub/x", make_image({}), POWERFUL)
     assert stores.index.image_names() == ["dir/x"]

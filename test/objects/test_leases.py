@@ -224,7 +224,7 @@ def test_collected_while_found(opened, monkeypatch) -> None:
     sync = opened.store.disk.sync
 
     def collect_first(path):
-        if path == opened.store.path(hash_of(A)):
+        if path == opened.store.name(hash_of(A)):
             collection.delete(*ALL)
         else:
             sync(path)

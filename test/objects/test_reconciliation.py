@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_found_is_on_disk(open_store, opened) -> None:
     synced = []
     opened.store.disk.sync = synced.append
     reconcile(opened)
-    assert set(synced) == {path, *list(path.parents)[:3]}
+    assert set(map(Path, synced)) == {path, *list(path.parents)[:3]}
 
 
 def test_gone(opened) -> None:

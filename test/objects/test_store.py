@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -80,13 +81,23 @@ def directory(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [truncated, grown, symlinked, directory])
-def test_open_damaged(opened, damage) -> None:
+def pipe(path):
+    """Put a pipe in its place."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("damage", [truncated, grown, symlinked, directory, pipe])
+def test_open_damaged(opened, damage, together) -> None:
     """A file that is not the object is refused, and no descriptor stays open."""
     opened.upload(A)
     damage(opened.store.path(hash_of(A)))
     with pytest.raises(CorruptObject):
-        opened.store.open_object(hash_of(A), len(A))
+        if together:
+            opened.store.read_objects([(hash_of(A), len(A))])
+        else:
+            opened.store.open_object(hash_of(A), len(A))
     assert opened.descriptors() == 0
     assert not opened.store.is_stored(hash_of(A), len(A))
 
@@ -120,7 +131,7 @@ def test_strangers_are_synced(opened, monkeypatch) -> None:
     synced = []
     monkeypatch.setattr(opened.store.disk, "sync", synced.append)
     opened.store.sizes([hash_of(A)])
-    assert set(synced) == {path, *list(path.parents)[:3]}
+    assert set(map(Path, synced)) == {path, *list(path.parents)[:3]}
 
     def fail(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -180,13 +191,13 @@ def test_damage_seen_while_reading(opened) -> None:
     """An object found damaged is put aside at once, and can be uploaded again."""
     opened.upload(A)
     os.truncate(opened.store.path(hash_of(A)), 1)
-    assert opened.store.missing_files({hash_of(A): len(A)}) == [hash_of(A)]
+    assert opened.store.missing({hash_of(A): len(A)}) == [hash_of(A)]
     with pytest.raises(CorruptObject):
         opened.store.open_object(hash_of(A), len(A))
     assert len(opened.store.quarantine.names()) == 1
     assert opened.store.sizes([hash_of(A)]) == {}
     assert opened.upload(A)[0].added
-    assert opened.store.missing_files({hash_of(A): len(A)}) == []
+    assert opened.store.missing({hash_of(A): len(A)}) == []
 
 
 def test_foreign_things_in_hidden_directories(opened, open_store) -> None:

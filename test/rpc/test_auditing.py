@@ -18,6 +18,7 @@ from imageserver.model.image_messages import (
     CheckImageRequest,
     DeleteImageRequest,
     DeleteImageResponse,
+    DeleteUnreferencedObjectsRequest,
 )
 from imageserver.rpc.auditing import SUBJECTS, audited
 from imageserver.srpc.access import Caller, Identity
@@ -107,6 +108,12 @@ class Auditing(SynchronousTestCase):
         ]
         expected = ["x until 1970-01-01T00:00:00Z", "x for ever", "x until some time"]
         self.assertEqual(found, expected)
+        self.assertEqual(
+            self.subject(
+                "DeleteUnreferencedObjects", DeleteUnreferencedObjectsRequest(5, 7)
+            ),
+            "5 % and 7 bytes",
+        )
         long = self.subject("DeleteImage", DeleteImageRequest("x" * 100_000))
         self.assertEqual(len(long), 4_096)
 

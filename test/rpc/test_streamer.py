@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from srpc.peers import GatedWorker, Link, Outer, Recorder, server_tls, user_pair
+from srpc.peers import GatedWorker, Outer, Recorder, server_tls, user_pair
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
@@ -28,10 +29,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from imageserver.errors import PeerClosed, PeerTooSlow, StoreError
+from imageserver.objects.memory import MemoryStorage
+from imageserver.rpc import carrier as carrier_module
 from imageserver.rpc import streamer as streamer_module
 from imageserver.rpc.streamer import FilePart, Streamer
 from imageserver.srpc.channel import Channel, Deadlines
-from imageserver.srpc.tls import ClientTLS
+from imageserver.srpc.tls import ClientTLS, wrap
 from imageserver.testing import InlineWorker
 from imageserver.worker import PoolWorker
 
@@ -171,6 +174,24 @@ class Content(SocketCase):
         """The same with a socket that takes little at a time."""
         await self.check_content(Digest(), tls=True, small=True)
 
+    async def test_objects_elsewhere(self):
+        """Objects that are in no file arrive whole, too, plain and with TLS."""
+        content = os.urandom(2 * MIB + 99)
+        hash_ = hashlib.sha512(content).digest()
+        storage = MemoryStorage()
+        storage.contents[hash_] = content
+        for tls in (False, True):
+            client = Digest()
+            channel = await self.connect(client, tls=tls)
+            channel.write(b"header")
+            reader = storage.reader(hash_, len(content))
+            async with Streamer(InlineWorker()).open(channel) as stream:
+                await stream.send_object(reader)
+            channel.close()
+            await client.done
+            expected = hashlib.sha256(b"header" + content).digest()
+            self.assertEqual(client.hash.digest(), expected)
+
     async def test_threads(self):
         """Files that are not in memory come from the pool, plain and with TLS."""
         self.patch(streamer_module.os, "preadv", never_resident)
@@ -260,23 +281,28 @@ class Resources(SocketCase):
         await self.check_stalled(tls=True)
 
     async def test_pieces(self):
-        """TLS never gets more than a mebibyte at once (trap 4)."""
-        descriptor = make_file(self, 5 * MIB)
+        """TLS encrypts a little at a time, also of what is in memory (trap 4)."""
+        content = os.urandom(5 * MIB)
+        descriptor = make_file(self, content)
         client = Digest()
         channel = await self.connect(client, tls=True)
         sizes: list[int] = []
-        write = channel.transport.write
-        self.patch(
-            channel.transport,
-            "write",
-            lambda data: (sizes.append(len(data)), write(data)),
-        )
+        writev = os.writev
+
+        def recording(descriptor: int, buffers: Any) -> int:
+            sizes.append(sum(map(len, buffers)))
+            return writev(descriptor, buffers)
+
+        self.patch(carrier_module.os, "writev", recording)
         channel.write(b"x" * 50_000)
-        await Streamer(InlineWorker()).send(channel, FilePart(descriptor, 0, 5 * MIB))
+        async with Streamer(InlineWorker()).open(channel) as stream:
+            await stream.send_file(FilePart(descriptor, 0, 5 * MIB))
+            await stream.send_bytes(content)
         channel.close()
         await client.done
-        self.assertLessEqual(max(sizes), MIB)
-        self.assertEqual(sum(sizes), 5 * MIB + 50_000)
+        self.assertLess(max(sizes), 300_000)
+        expected = hashlib.sha256(b"x" * 50_000 + content * 2).digest()
+        self.assertEqual(client.hash.digest(), expected)
 
     def count_calls(self, name: str) -> list[Any]:
         """Every call of a function of the system, from now on."""
@@ -351,9 +377,13 @@ def counted(function: Any, count: Any) -> Any:
     return call
 
 
-def never_resident(*args: Any) -> int:
-    """A file that is not in memory."""
-    raise BlockingIOError
+def never_resident(
+    descriptor: int, buffers: Any, offset: int, flags: int = 0, _read: Any = os.preadv
+) -> int:
+    """Reads from a file that is never in memory, so far as can be seen."""
+    if flags & os.RWF_NOWAIT:
+        raise BlockingIOError
+    return _read(descriptor, buffers, offset)
 
 
 class PullTransport:
@@ -405,8 +435,9 @@ class PullTransport:
         if not self.writing:
             return False
         if self.buffer:
-            sent = self.socket.send(self.buffer[:1000])
-            self.buffer = self.buffer[sent:]
+            with contextlib.suppress(BlockingIOError):
+                sent = self.socket.send(self.buffer[:1000])
+                self.buffer = self.buffer[sent:]
         if not self.buffer:
             self.writing = False
             if self.producer is not None and not self.streaming:
@@ -605,64 +636,239 @@ class Sendfile(SynchronousTestCase):
         self.failureResultOf(self.send(10), PeerClosed)
 
 
-class Pieces(SynchronousTestCase):
-    """The way through TLS, step by step."""
+class ClientTransport:
+    """The transport of a client whose server is a protocol in the same test."""
+
+    disconnecting = False
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+
+    def write(self, data: bytes) -> None:
+        self.server.dataReceived(data)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        pass
+
+    def unregisterProducer(self) -> None:
+        pass
+
+    def loseConnection(self) -> None:
+        pass
+
+
+class Encrypted(SynchronousTestCase):
+    """The producer on TLS, step by step."""
 
     def setUp(self) -> None:
-        self.patch(streamer_module.os, "preadv", never_resident)
         self.clock = Clock()
         self.channel = Channel(self.clock, DEADLINES)
-        self.client = Outer(Recorder(), ClientTLS(user_pair()))
-        self.link = Link(self.clock, Outer(self.channel, server_tls()), self.client)
-        self.link.pump()
+        self.transport = PullTransport(self, self.channel)
+        server = wrap(self.channel, server_tls(), self.transport)
+        self.client = Recorder()
+        transport = ClientTransport(server)
+        self.peer = wrap(self.client, ClientTLS(user_pair()), transport)
+        self.turn()
+        self.turn()
+        self.assertEqual(self.channel.transport.getPeerCertificate() is None, False)
         self.worker = GatedWorker()
-        self.content = os.urandom(3 * MIB)
-        self.descriptor = make_file(self, self.content)
-        part = FilePart(self.descriptor, 0, 3 * MIB)
-        self.sending = Deferred.fromCoroutine(
-            Streamer(self.worker).send(self.channel, part)
-        )
 
-    def test_one_piece_ahead(self):
+    def turn(self) -> None:
+        """Turns until nobody wants to write any more."""
+        while self.transport.turn():
+            if data := self.transport.read():
+                self.peer.dataReceived(data)
+
+    def send(self, content: bytes, length: int | None = None) -> Deferred[Any]:
+        """Begin to send a file behind a header."""
+        self.channel.write(b"header")
+        part = FilePart(make_file(self, content), 0, length or len(content))
+        return Deferred.fromCoroutine(Streamer(self.worker).send(self.channel, part))
+
+    def assertFinished(self) -> None:
+        """The channel is the producer again, and no timer is left."""
+        self.assertIs(self.channel.transport._producer._producer, self.channel)
+        self.assertTrue(self.transport.streaming)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_content(self) -> None:
+        """What is in memory needs no worker, and comes behind the header (trap 1)."""
+        content = os.urandom(MIB + 5)
+        sending = self.send(content)
+        self.assertEqual(self.client.data, b"")
+        self.turn()
+        self.successResultOf(sending)
+        self.assertEqual(self.client.data, b"header" + content)
+        self.assertEqual(self.worker.runs, 0)
+        self.assertFinished()
+
+    def test_cold_file(self) -> None:
+        """A window that is not in memory is loaded by the worker first (trap 5)."""
+        self.patch(streamer_module.os, "preadv", never_resident)
+        content = os.urandom(MIB + 1)
+        sending = self.send(content)
+        self.turn()
+        self.assertEqual((self.client.data, self.worker.runs), (b"header", 1))
+        self.assertFalse(self.transport.writing)
+        self.worker.release()
+        self.turn()
+        self.assertEqual((len(self.client.data), self.worker.runs), (6 + MIB, 2))
+        self.worker.release()
+        self.turn()
+        self.successResultOf(sending)
+        self.assertEqual(self.client.data, b"header" + content)
+        self.assertFinished()
+
+    def test_stalled(self) -> None:
+        """A peer that does not read costs one small piece, and is dropped in time."""
+        sending = self.send(os.urandom(3 * MIB))
+        for _ in range(1000):
+            self.transport.turn()
+        self.assertLess(len(self.transport.buffer), 70_000)
+        self.assertNoResult(sending)
+        self.clock.advance(DEADLINES.stall_s + 0.1)
+        self.failureResultOf(sending, PeerTooSlow)
+        self.assertTrue(self.transport.aborted)
+
+    def test_reads_again(self) -> None:
+        """A peer that reads on after a while gets everything, in pieces that grow."""
+        content = os.urandom(3 * MIB)
+        sending = self.send(content)
+        for _ in range(50):
+            self.transport.turn()
+        self.turn()
+        self.successResultOf(sending)
+        self.assertEqual(self.client.data, b"header" + content)
+
+    def test_lost_while_loading(self) -> None:
+        """The descriptor stays in use until the worker has read."""
+        self.patch(streamer_module.os, "preadv", never_resident)
+        sending = self.send(b"content")
+        self.turn()
+        self.transport.lose()
+        self.assertNoResult(sending)
+        self.worker.release()
+        self.failureResultOf(sending, PeerClosed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_lost_and_cannot_be_read(self) -> None:
+        """If both go wrong there is one error, and none goes unhandled."""
+        self.patch(streamer_module.os, "preadv", never_resident)
+        sending = self.send(b"content")
+        self.turn()
+        self.transport.lose()
+        deferred, _ = self.worker.waiting.pop()
+        deferred.errback(OSError(5, "Input/output error"))
+        self.failureResultOf(sending, PeerClosed)
+
+    def test_cannot_be_read(self) -> None:
+        """A disk that fails is a failure of ours, wherever it does."""
+        self.patch(streamer_module.os, "preadv", never_resident)
+        sending = self.send(b"content")
+        self.turn()
+        deferred, _ = self.worker.waiting.pop()
+        deferred.errback(OSError(5, "Input/output error"))
+        self.failureResultOf(sending, StoreError)
+        self.assertFinished()
+
+        def fail(*args: Any) -> int:
+            raise OSError(5, "Input/output error")
+
+        sending = self.send(b"content")
+        self.turn()
+        self.patch(streamer_module.os, "preadv", fail)
+        self.worker.release()
+        self.turn()
+        self.failureResultOf(sending, StoreError)
+        self.assertFinished()
+
+    def test_too_short(self) -> None:
+        """A file that ends early is an error, and nothing is put in its place."""
+        sending = self.send(b"content", 100)
+        self.turn()
+        self.worker.release()
+        self.turn()
+        self.failureResultOf(sending, StoreError)
+        self.assertEqual(self.client.data, b"headercontent")
+
+    def test_session_ended(self) -> None:
+        """A peer that has ended the session gets nothing more."""
+        sending = self.send(os.urandom(MIB))
+        self.transport.turn()
+        self.transport.turn()
+        self.channel.transport.getHandle().shutdown()
+        self.turn()
+        self.failureResultOf(sending, PeerClosed)
+
+
+class Readers(SynchronousTestCase):
+    """Objects that have to be read."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.channel = Channel(self.clock, DEADLINES)
+        self.transport = PullTransport(self, self.channel)
+        self.channel.makeConnection(self.transport)
+        self.worker = GatedWorker()
+        self.content = os.urandom(MIB)
+        storage = MemoryStorage()
+        self.hash = hashlib.sha512(self.content).digest()
+        storage.contents[self.hash] = self.content
+        self.reader = storage.reader(self.hash, MIB)
+        self.received = b""
+
+    async def send(self) -> None:
+        async with Streamer(self.worker).open(self.channel) as stream:
+            await stream.send_object(self.reader)
+
+    def turn(self) -> None:
+        """Turns until nobody wants to write any more."""
+        while self.transport.turn():
+            self.received += self.transport.read()
+
+    def test_one_piece_ahead(self) -> None:
         """While a piece is on its way the next one is read, and no more."""
-        self.client.transport.pauseProducing()
+        sending = Deferred.fromCoroutine(self.send())
         self.assertEqual(self.worker.runs, 1)
         for _ in range(5):
             self.worker.release()
-            self.link.pump()
         self.assertEqual(self.worker.runs, 2)
-        self.client.transport.resumeProducing()
-        for _ in range(3):
-            self.link.pump()
+        while not sending.called:
+            self.turn()
             self.worker.release()
-        self.link.pump()
-        self.successResultOf(self.sending)
-        self.assertEqual(self.client.app.data, self.content)
-        self.assertEqual(self.worker.runs, 3)
+        self.successResultOf(sending)
+        self.assertEqual(self.received, self.content)
+        self.assertEqual(self.worker.runs, 4)
 
-    def test_lost_while_reading_ahead(self):
-        """The descriptor stays in use until the worker has read."""
-        self.client.transport.pauseProducing()
+    def test_lost_while_reading_ahead(self) -> None:
+        """The reader stays in use until the worker has read."""
+        sending = Deferred.fromCoroutine(self.send())
         self.worker.release()
-        self.link.pump()
-        self.link.left.lose(ConnectionLost())
-        self.assertNoResult(self.sending)
+        self.transport.lose()
+        self.assertNoResult(sending)
         self.worker.release()
-        self.failureResultOf(self.sending, PeerClosed)
+        self.failureResultOf(sending, PeerClosed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_lost_and_cannot_be_read(self):
-        """If both go wrong there is one error, and none goes unhandled."""
-        self.client.transport.pauseProducing()
-        self.worker.release()
-        self.link.pump()
-        self.link.left.lose(ConnectionLost())
-        deferred, _ = self.worker.waiting.pop()
-        deferred.errback(OSError(5, "Input/output error"))
-        self.failureResultOf(self.sending, PeerClosed, StoreError)
+    def test_cannot_be_read(self) -> None:
+        """A failure to read is told, also if it was read ahead."""
+        for pieces in (0, 2):
+            self.setUp()
+            sending = Deferred.fromCoroutine(self.send())
+            for _ in range(pieces):
+                self.worker.release()
+                self.turn()
+            deferred, _ = self.worker.waiting.pop()
+            deferred.errback(OSError(5, "Input/output error"))
+            self.turn()
+            failure = self.failureResultOf(sending, StoreError)
+            self.assertEqual(str(failure.value), "cannot read: Input/output error")
 
-    def test_cannot_be_read(self):
-        """A disk that fails is a failure of ours."""
-        deferred, _ = self.worker.waiting.pop()
-        deferred.errback(OSError(5, "Input/output error"))
-        self.failureResultOf(self.sending, StoreError)
+    def test_slow_disk(self) -> None:
+        """A disk that is slow does not use up the peer's time."""
+        sending = Deferred.fromCoroutine(self.send())
+        while not sending.called:
+            self.clock.advance(DEADLINES.stall_s * 3)
+            self.worker.release()
+            self.turn()
+        self.successResultOf(sending)

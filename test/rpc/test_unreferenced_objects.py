@@ -11,6 +11,7 @@ from srpc.peers import Link, Recorder, make_server
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import Agent
 
 from imageserver import gob
 from imageserver.disk import Disk
@@ -26,6 +27,8 @@ from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc import unreferenced_objects
+from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.channel import Channel, Deadlines
@@ -55,9 +58,12 @@ class UnreferencedObjects(SynchronousTestCase):
         unreferenced = UnreferencedObjectService(
             collection, self.index, lambda: self.now_ns, worker, worker
         )
-        objects = ObjectService(self.store, worker)
         self.methods = unreferenced.methods(open_reads=True)
-        self.clock = Clock()
+        self.clock = clock = Clock()
+        imports = ObjectImports(
+            self.store, worker, Agent(clock), clock, ImportSources()
+        )
+        objects = ObjectService(self.store, worker, imports, clock)
         self.server = make_server(
             self.clock,
             [

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import functools
+import select
+import socket
 from typing import Any, cast
 
 from cryptography import x509
@@ -33,7 +35,10 @@ YEAR = Validity.of_days(365)
 
 @implementer(ITransport, IConsumer)
 class MemoryTransport:
-    """One end; it behaves as Twisted's TCP transport does."""
+    """One end; it behaves as Twisted's TCP transport does.
+
+    There is a socket for whoever writes past the transport.
+    """
 
     def __init__(self, clock: Clock, protocol: Any) -> None:
         self.clock = clock
@@ -42,6 +47,9 @@ class MemoryTransport:
         self.outgoing = bytearray()
         self.writes: list[bytes] = []
         self.producer: Any = None
+        self.streaming = True
+        self.writing = False
+        self.sockets: tuple[socket.socket, socket.socket] | None = None
         self.options: dict[str, bool] = {}
         self.producer_paused = False
         self.paused = False
@@ -52,7 +60,11 @@ class MemoryTransport:
             return
         self.writes.append(data)
         self.outgoing += data
-        if self.producer is not None and len(self.outgoing) > BUFFER_BYTES:
+        if (
+            self.producer is not None
+            and self.streaming
+            and len(self.outgoing) > BUFFER_BYTES
+        ):
             self.producer_paused = True
             self.producer.pauseProducing()
 
@@ -60,16 +72,27 @@ class MemoryTransport:
         self.write(b"".join(pieces))
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        assert streaming
         if self.producer is not None:
             raise RuntimeError("two producers")
         if self.lost:
             producer.stopProducing()
-        else:
-            self.producer = producer
+            return
+        self.producer, self.streaming = producer, streaming
+        if not streaming:
+            producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         self.producer = None
+
+    def startWriting(self) -> None:
+        self.writing = True
+
+    def fileno(self) -> int:
+        if self.sockets is None:
+            self.sockets = socket.socketpair()
+            for end in self.sockets:
+                end.setblocking(False)
+        return self.sockets[0].fileno()
 
     def pauseProducing(self) -> None:
         self.paused = True
@@ -105,6 +128,8 @@ class MemoryTransport:
             return
         self.lost = True
         self.outgoing.clear()
+        for end in self.sockets or ():
+            end.close()
         if self.producer is not None:
             self.producer.stopProducing()
             self.producer = None
@@ -117,6 +142,8 @@ class MemoryTransport:
         if self.peer.lost and not self.paused and not self.peer.outgoing:
             self.lose(ConnectionDone() if not self.peer.aborting else ConnectionLost())
             return True
+        if self._pass_on() or self._ask_producer():
+            return True
         if self.outgoing and not (self.peer.paused or self.peer.lost):
             data = bytes(self.outgoing[:BUFFER_BYTES])
             del self.outgoing[:BUFFER_BYTES]
@@ -126,6 +153,27 @@ class MemoryTransport:
                 self.producer.resumeProducing()
             return True
         return self._end()
+
+    def _pass_on(self) -> bool:
+        """What was written to the socket comes before what is in the buffer."""
+        if self.sockets is None or self.peer.paused or self.peer.lost:
+            return False
+        try:
+            data = self.sockets[1].recv(BUFFER_BYTES)
+        except BlockingIOError:
+            return False
+        self.peer.protocol.dataReceived(data)
+        return True
+
+    def _ask_producer(self) -> bool:
+        """One that pulls is asked when it can write and nothing is in front of it."""
+        if self.producer is None or self.streaming or not self.writing or self.outgoing:
+            return False
+        if not select.select([], [self.fileno()], [], 0)[1]:
+            return False
+        self.writing = False
+        self.producer.resumeProducing()
+        return True
 
     def _end(self) -> bool:
         if self.outgoing:

@@ -236,5 +236,6 @@ def test_absurd_length(daemon: Daemon, length: int) -> None:
         assert client.begin("ObjectServer.AddObjects") == ""
         client.send(gob.Encoder().encode(AddObjectRequest(length)))
         error = client.receive(AddObjectResponse).error
-        assert error == f"no space for an object of {length} bytes"
+        limit = f"the limit is {1 << 44} (-maxObjectSize)"
+        assert error == f"object of {length} bytes: {limit}"
         assert client.file.read() == b""

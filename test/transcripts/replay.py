@@ -23,6 +23,7 @@ from transcripts.memory import Chunks, MemoryTransport, in_one
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
+from twisted.web.client import Agent
 
 from imageserver import gob
 from imageserver.disk import Disk
@@ -36,6 +37,8 @@ from imageserver.objects.intake import Intake
 from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_server import ImageService
+from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import ANONYMOUS, Caller, Policy
@@ -59,8 +62,6 @@ NOT_YET = {
     "Logger.Print",
     "Logger.SetDebugLevel",
     "Logger.Watch",
-    "ObjectServer.ImportObjects",
-    "ObjectServer.TestBandwidth",
 }
 """What our server lacks. Whoever adds a method has to take it out of this list; its
 recordings are compared then."""
@@ -125,7 +126,10 @@ class Server:
         )
         loading = Loading(self._database)
         loading.run()
-        object_service = ObjectService(self._objects, worker)
+        imports = ObjectImports(
+            self._objects, worker, Agent(self.clock), self.clock, ImportSources()
+        )
+        object_service = ObjectService(self._objects, worker, imports, self.clock)
         image_service = ImageService(self._database, worker, self.clock)
         self.local_upgrade = LocalUpgrade(random)
         collection = Collection(self._objects, self._index, CleanupLimits(), lambda: "")

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
+from twisted.web.client import Agent
 
 from imageserver.disk import Disk
 from imageserver.images.database import ImageDatabase
@@ -24,6 +25,8 @@ from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.scrub import Scrub, ScrubPass
 from imageserver.objects.store import ObjectStore
+from imageserver.rpc.import_sources import ImportSources
+from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.channel import Deadlines
@@ -95,7 +98,8 @@ def server(tmp_path: Path) -> Server:
     worker, clock = InlineWorker(), Clock()
     calls = CallServer(clock, methods, Policy(), None, worker, Deadlines())
     progress = Progress(finished=True)
-    service = ObjectService(objects, worker)
+    imports = ObjectImports(objects, worker, Agent(clock), clock, ImportSources())
+    service = ObjectService(objects, worker, imports, clock)
     credentials = Watched()
     scrub = Scrub(objects, index, lambda: 0, 1)
     missing = MissingObjects(database, index)
