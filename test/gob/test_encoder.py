@@ -150,6 +150,13 @@ def test_pointer_in_registry() -> None:
     assert gob.decode(gob.Encoder().encode(values, type_), type_).value == values
 
 
+def test_interfaces_as_keys() -> None:
+    """Interfaces may be keys of a map, and values."""
+    type_ = gob.Map(ANY, ANY)
+    value = {gob.InterfaceValue("int", 1): Point(1, 2), Point(3, 4): None}
+    assert gob.decode(gob.Encoder().encode(value, type_), type_).value == value
+
+
 def test_type_without_elements() -> None:
     """Nil is written like an empty map where no field can be left out."""
     type_ = gob.Slice(gob.Map(STRING, INT))
