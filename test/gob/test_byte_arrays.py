@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
-from imageserver.gob.byte_arrays import escape, read_byte_arrays
+from imageserver.gob import byte_arrays
+from imageserver.gob.byte_arrays import escape, read_byte_arrays, read_list
 
 BYTES = st.sampled_from([0, 5, 0x7F, 0x80, 0x85, 0xFE, 0xFF]) | st.integers(0, 0xFF)
 ARRAYS = st.lists(st.lists(BYTES, min_size=3, max_size=3).map(bytes), max_size=5)
@@ -92,6 +93,14 @@ def test_escape(array) -> None:
     assert escape(array) == encode(array)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 5000])
+def test_at_once(monkeypatch, count) -> None:
+    """Arrays in the usual form are not decoded number by number."""
+    arrays = [bytes((n & 0xFF, 0xFF, n >> 8)) for n in range(count)]
+    monkeypatch.delattr(byte_arrays, "read_uint")
+    assert read_byte_arrays([encode(array) for array in arrays], 3) == arrays
+
+
 HASHES = gob.Slice(gob.ByteArray(3))
 
 
@@ -117,6 +126,17 @@ def test_long_list() -> None:
     arrays = [bytes((n & 0xFF, n >> 8, 0xFF)) for n in range(10_000)]
     data = list_of(*map(encode, arrays))
     assert gob.decode(data, HASHES).value == tuple(arrays)
+
+
+@pytest.mark.parametrize("behind", [b"", b"\0", b"\3\1\1\1", b"\3\xff\xff\1\1"])
+@pytest.mark.parametrize("count", [0, 1, 511, 512, 513, 5000])
+def test_list_at_once(count, behind) -> None:
+    """Lists in the usual form are not decoded array by array."""
+    arrays = [bytes((n & 0xFF, 0xFF, n >> 8)) for n in range(count)]
+    data = b"in front" + b"".join(b"\3" + encode(array) for array in arrays) + behind
+    start, end = len(b"in front"), len(data) - len(behind)
+    assert read_list(data, start, count, 3) == (arrays, end)
+    assert read_list(data[: end - 1], start, count, 3) is None or not count
 
 
 @gob.struct("Holder")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from gob import wire
 from gob.go_types import ANY, HASH, TYPES, Inner, Point, Rec
 
 from imageserver import gob
@@ -72,6 +73,42 @@ def test_refused(name) -> None:
         gob.Encoder().encode(value, type_)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("int too large", f"{1 << 63} is out of range"),
+        ("uint too small", "-1 is out of range"),
+        ("short byte array", "1 bytes in an array of 64"),
+        ("short array", "1 elements in an array of 2"),
+        ("nil in a slice", "only fields can be nil"),
+        ("unregistered class", f"type not registered for interface: {Rec}"),
+        ("unregistered name", "name not registered for interface: 'main.Rec'"),
+        ("time in a wrong zone", "this zone offset cannot be sent"),
+        ("text as complex", "cannot encode str: .*"),
+        ("wrong content of an interface", "cannot encode InterfaceValue: .*"),
+    ],
+)
+def test_texts(name, text) -> None:
+    """The error says what is wrong."""
+    value, type_ = REFUSED[name]
+    with pytest.raises(GobTypeError, match=f"^{text}$"):
+        gob.Encoder().encode(value, type_)
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 129, 255, 256, 65_535, 65_536])
+def test_lengths(size) -> None:
+    """Strings and bytes of lengths around the bounds of their encoding."""
+    content = b"a" * size
+    for value, type_ in (
+        (content.decode(), STRING),
+        (content, gob.BYTE_STRING),
+        (content, gob.BYTES),
+    ):
+        stream = gob.Encoder().encode(value, type_)
+        assert stream.endswith(b"\0" + wire.uint(size) + content)
+        assert gob.decode(stream, type_).value == value
+
+
 def test_undeclared_class() -> None:
     """Only instances of declared classes tell their own type."""
     with pytest.raises(GobTypeError, match="int was not declared as a struct"):
@@ -111,6 +148,13 @@ def test_pointer_in_registry() -> None:
     type_ = gob.Slice(gob.Interface(registry))
     values = (Point(1, 2), None)
     assert gob.decode(gob.Encoder().encode(values, type_), type_).value == values
+
+
+def test_interfaces_as_keys() -> None:
+    """Interfaces may be keys of a map, and values."""
+    type_ = gob.Map(ANY, ANY)
+    value = {gob.InterfaceValue("int", 1): Point(1, 2), Point(3, 4): None}
+    assert gob.decode(gob.Encoder().encode(value, type_), type_).value == value
 
 
 def test_type_without_elements() -> None:
