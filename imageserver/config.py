@@ -367,7 +367,7 @@ FLAGS = FlagSet(
             "maxMessageMemory",
             SIZE,
             MEMORY_BYTES,
-            "memory for requests of more than 64 KiB while they come in, of all peers",
+            "memory for requests of more than 16 KiB while they come in, of all peers",
             _LIMITS,
         ),
         Flag(

@@ -66,7 +66,7 @@ PLAIN_PAGES = frozenset(
 
 ACCEPTED = b"HTTP/1.0 200 Connected to Go SRPC\n\n"
 DENIED = "access to method denied"
-LONG_MESSAGE_BYTES = 64 << 10
+LONG_MESSAGE_BYTES = 16 << 10
 _ANY_LENGTH = 1 << 64
 
 T_co = TypeVar("T_co", covariant=True)
@@ -120,7 +120,7 @@ class Message:
     limit: int
 
     def take(self, buffer: bytearray) -> bytes | LongMessage | None:
-        """See :class:`Want`; of a message of more than 64 KiB only the length."""
+        """See :class:`Want`; of a message of more than 16 KiB only the length."""
         try:
             found = parse_message_length(buffer[:9], _ANY_LENGTH)
         except GobDecodeError as error:

@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imageserver.errors import PeerClosed, RemoteProtocolError
+from imageserver.errors import LimitExceeded, PeerClosed, RemoteProtocolError
 from imageserver.gob import uint_bytes
 from imageserver.srpc.protocol import (
     ACCEPTED,
     JSON_SECURED,
     JSON_UNSECURED,
+    LONG_MESSAGE_BYTES,
     SECURED,
     UNSECURED,
     Data,
     Head,
     Line,
+    LongMessage,
     Message,
     Receiver,
     Request,
@@ -178,6 +180,18 @@ def test_message_waits_for_every_byte():
     receiver.receive_data(b"zX")
     assert receiver.take(Message(256)) == b"z" * 256
     assert receiver.rest() == b"X"
+
+
+def test_long_message():
+    """Of a long message only the length is taken, without waiting for the rest."""
+    longest = LONG_MESSAGE_BYTES
+    short = b"\xfe" + longest.to_bytes(2) + bytes(longest)
+    assert receiver_of(short).take(Message(1 << 20)) == bytes(longest)
+    receiver = receiver_of(b"\xfe" + (longest + 1).to_bytes(2) + b"begin")
+    assert receiver.take(Message(1 << 20)) == LongMessage(longest + 1)
+    assert receiver.rest() == b"begin"
+    with pytest.raises(LimitExceeded):
+        receiver_of(b"\xfe" + (longest + 1).to_bytes(2)).take(Message(longest))
 
 
 def test_data_limit():

@@ -120,8 +120,21 @@ _ALERT = bytes.fromhex("15030300020216")  # "record overflow"
         b"CONNECT /_goSRPC_/ HTTP/1.0\nX: " + b"y" * 100_000,
         b"\x16\x03\x01" + b"\xff" * 500 + b"\n\n",
         "€".encode() * 1_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n" + b"GET / HTTP/1.1\r\n\r\n" * 9,
+        b"GET /%ff HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xff\r\nConnection: close\r\n\r\n",
     ],
-    ids=["zeros", "version", "short", "long header", "tls-like", "text"],
+    ids=[
+        "zeros",
+        "version",
+        "short",
+        "long header",
+        "tls-like",
+        "text",
+        "behind a bad header",
+        "path",
+        "host",
+    ],
 )
 def test_garbage_before_connect(daemon: Daemon, garbage: bytes) -> None:
     """What is neither HTTP nor TLS is answered with 400 or an alert, and closed."""
