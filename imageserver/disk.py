@@ -21,9 +21,10 @@ from imageserver.errors import ConfigError
 Name: TypeAlias = str | Path
 """The name of a file. As text it costs less, where there are many."""
 
-_syncfs: Callable[[int], int] | None = getattr(
-    ctypes.CDLL(None, use_errno=True), "syncfs", None
-)
+_libc = ctypes.CDLL(None, use_errno=True)
+_syncfs: Callable[[int], int] | None = getattr(_libc, "syncfs", None)
+_sync_file_range: Callable[..., int] | None = getattr(_libc, "sync_file_range", None)
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 def lock_directory(path: Path) -> int:
@@ -71,6 +72,19 @@ class Disk:
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
         """Read at most ``size`` bytes."""
         return os.pread(descriptor, size, offset)
+
+    def write_back(self, descriptor: int, offset: int, size: int) -> None:
+        """Begin to bring a part to disk, so that there is less to wait for later.
+
+        Whether it succeeds does not matter: what counts is :meth:`flush` or a sync.
+        """
+        if _sync_file_range is not None:
+            _sync_file_range(
+                descriptor,
+                ctypes.c_int64(offset),
+                ctypes.c_int64(size),
+                _SYNC_FILE_RANGE_WRITE,
+            )
 
     def flush(self, descriptor: int) -> None:
         """Bring what was written to disk."""

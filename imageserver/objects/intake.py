@@ -23,6 +23,7 @@ __all__ = ["Intake", "Outcome"]
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+_WRITE_BACK_BYTES = 2 << 20
 
 
 _LOST = "cannot store: the copy that was there is damaged: send the object again"
@@ -212,6 +213,7 @@ class _Upload:
         self._disk = store.disk
         self._room = store.room
         self._promised = 0
+        self._written_back = 0
         self.expected_hash = expected_hash
         self._digest = hashlib.sha512()
         self._descriptor = -1
@@ -241,9 +243,17 @@ class _Upload:
         if self._descriptor >= 0:
             try:
                 self._disk.write(self._descriptor, data)
+                self._write_back()
             except OSError as error:
                 self._fail(error)
             self._release(len(data))
+
+    def _write_back(self) -> None:
+        """Keep the disk busy while more comes."""
+        begin, end = self._written_back, self.length - self.missing
+        if end - begin >= _WRITE_BACK_BYTES:
+            self._disk.write_back(self._descriptor, begin, end - begin)
+            self._written_back = end
 
     def finish(self) -> Outcome:
         try:

@@ -31,7 +31,7 @@ from imageserver.errors import (
 from imageserver.srpc.deadlines import Deadlines
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.outgoing import Outgoing
-from imageserver.srpc.protocol import Receiver, Want
+from imageserver.srpc.protocol import Data, Receiver, Want
 
 __all__ = ["Channel", "Deadlines"]
 
@@ -115,6 +115,9 @@ class Channel(Protocol):
         """Bytes have arrived."""
         if self._closing is not None:
             return  # nobody will ask for them
+        if self._is_wanted_as_it_is(data) and self._wanted is not None:
+            self._wanted.callback(data)  # much may come so: it is not even copied
+            return
         self.receiver.receive_data(data)
         self._try_to_satisfy()
         if self._wanted is None and len(self.receiver) > _READ_HIGH_WATER:
@@ -289,6 +292,16 @@ class Channel(Protocol):
         except TimeoutError:
             self.abort()
             raise PeerTooSlow(limit, f"nothing for {timeout_s:g} s") from None
+
+    def _is_wanted_as_it_is(self, data: bytes) -> bool:
+        want, wanted = self._want, self._wanted
+        return (
+            isinstance(want, Data)
+            and wanted is not None
+            and not wanted.called
+            and not len(self.receiver)
+            and 0 < len(data) <= want.limit
+        )
 
     def _try_to_satisfy(self) -> None:
         if self._wanted is None or self._want is None or self._wanted.called:
