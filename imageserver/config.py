@@ -28,6 +28,7 @@ from imageserver.images.expiration import (
     REGULAR_NS,
     ExpirationLimits,
 )
+from imageserver.log import NO_DEBUG
 from imageserver.objects.collection import CleanupLimits
 from imageserver.rpc.import_sources import ImportSources
 from imageserver.rpc.object_server import OBJECT_BYTES, ObjectOptions
@@ -377,6 +378,13 @@ FLAGS = FlagSet(
             "started as root: become this user once the port is bound",
             _PROCESS,
         ),
+        Flag(
+            "initialLogDebugLevel",
+            INT,
+            NO_DEBUG,
+            "up to which level debug messages are logged; -1: none",
+            _PROCESS,
+        ),
         Flag("permitRoot", BOOL, False, "do run as root", _PROCESS),
         Flag("version", BOOL, False, "print the version and exit", _PROCESS),
     ]
@@ -439,6 +447,7 @@ class Settings:
     max_image_message: int
     max_message_memory: int
     username: str
+    initial_log_debug_level: int
     permit_root: bool
     version: bool
 

@@ -13,8 +13,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.logger import FileLogObserver, LogEvent, eventAsText, globalLogBeginner
-from twisted.logger import formatTime as format_time
+from twisted.logger import FileLogObserver, globalLogBeginner
 from twisted.python.usage import Options as TwistdOptions
 
 import imageserver
@@ -22,13 +21,13 @@ from imageserver import config
 from imageserver.config import Settings
 from imageserver.errors import ConfigError, ImageServerError
 from imageserver.flags import HelpRequested, UsageError
+from imageserver.log import format_line
 from imageserver.service import ImageServer
 
 PROGRAM = "imageserver"
 _FAILED = 1
 _MISUSED = 2
 _DESCRIPTORS = 1 << 20
-_TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
 _SWITCH_INTERVAL_S = 0.001  # how long a busy thread may keep the reactor waiting
 
 
@@ -70,7 +69,7 @@ def _run(settings: Settings) -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - not before it is needed
 
     globalLogBeginner.beginLoggingTo(
-        [FileLogObserver(sys.stderr, _format_event)], redirectStandardIO=False
+        [FileLogObserver(sys.stderr, format_line)], redirectStandardIO=False
     )
     errors: list[Exception] = []
 
@@ -140,16 +139,6 @@ def _become(username: str) -> None:
     except OSError as error:
         raise ConfigError(f"cannot become {username}: {error.strerror}") from error
     os.environ["HOME"] = entry.pw_dir
-
-
-def _format_event(event: LogEvent) -> str:
-    time = format_time(event.get("log_time"), timeFormat=_TIME_FORMAT)
-    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    # A name from outside must not be able to write lines of its own.
-    is_failure = "log_failure" in event
-    first, *traceback = text.split("\n") if is_failure else [text]
-    flat = first.replace("\n", "\\n").replace("\r", "\\r")
-    return "\n".join([f"{time} {flat}", *traceback]) + "\n"
 
 
 class Options(TwistdOptions):

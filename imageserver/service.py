@@ -18,7 +18,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
@@ -31,11 +31,13 @@ from imageserver.images.information import InformationTemplate
 from imageserver.images.loading import Loading
 from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
+from imageserver.log import Log
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
+from imageserver.rpc.logger import LoggerService
 from imageserver.rpc.object_import import LANES, ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.readiness import Readiness
@@ -108,6 +110,9 @@ class ImageServer(MultiService):
         # Anybody may ask for pages: they must not keep calls waiting.
         self._pages = self._add_pool("pages", _PAGES_THREADS)
         self._background = self._add_pool("background", _BACKGROUND_THREADS)
+        self._watched_log = Log(
+            reactor.callFromThread, settings.initial_log_debug_level
+        )
         self._make_stores()
         self.credentials = CredentialWatch(
             reactor, self._metadata, settings.credential_files, self._use
@@ -228,6 +233,7 @@ class ImageServer(MultiService):
                     open_reads=open_reads, image_bytes=settings.max_image_message
                 ),
                 *unreferenced.methods(open_reads=open_reads),
+                *LoggerService(self._watched_log).methods(),
                 *self._object_service.methods(
                     public_add=settings.allow_public_add_objects,
                     public_check=settings.allow_public_check_objects,
@@ -324,6 +330,7 @@ class ImageServer(MultiService):
         """
         self._drop_privileges()
         settings = self._settings
+        globalLogPublisher.addObserver(self._watched_log)
         for directory in sorted({settings.image_dir, settings.object_dir}):
             self._locks.append(lock_directory(Path(directory)))
         if self._insecure:
@@ -356,6 +363,7 @@ class ImageServer(MultiService):
         while self._locks:
             os.close(self._locks.pop())
         self._log.info("stopped")
+        globalLogPublisher.removeObserver(self._watched_log)
 
     async def _start_up(self) -> None:
         try:

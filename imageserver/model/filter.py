@@ -14,6 +14,7 @@ import re2
 from imageserver import gob
 from imageserver.errors import InvalidImage
 from imageserver.gob import STRING
+from imageserver.model.expression import compile_expression
 
 Test = Callable[[str], bool]
 
@@ -96,15 +97,10 @@ def _finds(expression: re2._Regexp, text: str) -> bool:
 
 
 def _compile(expression: str, line: str) -> re2._Regexp:
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(expression, options)
-    except (re2.error, UnicodeEncodeError) as error:
-        reason = error.args[0] if error.args else ""
-        if isinstance(reason, bytes):
-            reason = reason.decode("utf-8", "replace")
-        raise InvalidImage(f"invalid expression: {line!r}: {reason}") from error
+        return compile_expression(expression)
+    except ValueError as error:
+        raise InvalidImage(f"invalid expression: {line!r}: {error}") from error
 
 
 def parse_filter(text: str) -> Filter:

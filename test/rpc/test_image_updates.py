@@ -158,12 +158,12 @@ class Updates(SynchronousTestCase):
 
     def test_too_far_behind(self) -> None:
         """Changes are kept for nobody without end."""
-        self.follow()
-        self.link.right.paused = True
         with patch.object(image_updates, "BACKLOG", 100):
-            for number in range(1_000):
-                self.announce(number)
-                self.clock.advance(0)
+            self.follow()
+        self.link.right.paused = True
+        for number in range(1_000):
+            self.announce(number)
+            self.clock.advance(0)
         self.link.pump()
         self.assertTrue(self.link.left.lost)
         self.assertEqual(self.server.accounting.limits["reading-time"], 1)
