@@ -70,11 +70,13 @@ def skip(item: bytes, definition: bytes = ARRAY) -> Receiver:
 
 TEXTS = wire.array(80, wire.STRING, 2)
 UNNAMED = wire.struct(81, V=wire.INT)
+NAMED = wire.definition(82, 1, b"\1" + wire.sint(wire.INT), name="Name")
 REFUSED = {
     "wrong type (String) for received 'int'": ("Text", wire.INT, b"\2"),
     "wrong type (Int) for received 'string'": ("Number", wire.STRING, b"\1a"),
     "wrong type (Int) for received 'type 80'": ("Number", 80, b"\2\1\1", ARRAY),
     "wrong type (Map) for received 'type 81'": ("Map", 81, b"\0", UNNAMED),
+    "wrong type (Map) for received 'Name'": ("Map", 82, b"\0", NAMED),
     "wrong type (Int) for received 'interface'": ("Number", wire.INTERFACE, b"\0"),
 }
 
