@@ -56,7 +56,7 @@ class OwnTypes:
 
     def _define(self, type_: Type) -> bytes:
         fresh: list[Type] = []
-        self._assign(type_, fresh, set())
+        self._assign(type_, fresh)
         messages = bytearray()
         for new in fresh:
             body = bytearray()
@@ -64,17 +64,16 @@ class OwnTypes:
             messages += uint_bytes(len(body)) + body
         return bytes(messages)
 
-    def _assign(self, type_: Type, fresh: list[Type], seen: set[Type]) -> None:
-        """Number types, outer ones first; ``seen`` breaks circles of interfaces."""
+    def _assign(self, type_: Type, fresh: list[Type]) -> None:
+        """Number types, outer ones first."""
         type_ = on_wire(type_)
-        if type_ in self._ids or type_ in seen:
+        if type_ in self._ids:
             return
-        seen.add(type_)
         if type(type_) not in _BASIC_IDS:
             self._ids[type_] = wiretypes.FIRST_OWN_ID + len(self._ids)
             fresh.append(type_)
         for inner in _inner_types(type_):
-            self._assign(inner, fresh, seen)
+            self._assign(inner, fresh)
 
     def _definition(self, type_: Type) -> wiretypes.Definition:
         if isinstance(type_, schema.Slice):

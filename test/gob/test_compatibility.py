@@ -93,6 +93,13 @@ def test_definitions_in_skipped_interfaces_are_recorded() -> None:
     assert decoder.feed(wire.sint(70) + b"\1\2\0", Point) == Point(1)
 
 
+@pytest.mark.parametrize("name", ["", "Time", "Other"])
+def test_values_that_marshal_themselves(name) -> None:
+    """Without a declared type they are what they marshalled, and the type's name."""
+    data = wire.stream(wire.opaque(64, name=name), last=wire.value(64, b"\0\2ab"))
+    assert gob.decode(data).value == gob.Opaque(name, b"ab")
+
+
 def test_missing_fields_are_zero() -> None:
     """What the sender does not know has its zero value."""
     received = receive("Number", wire.INT, b"\2")
@@ -278,6 +285,21 @@ def test_pointer_to_zero(value, target) -> None:
         field: object = gob.field("Field", gob.Pointer(target))
 
     assert gob.decode(gob.Encoder().encode(Holder(value)), Holder).value == Holder()
+
+
+@pytest.mark.parametrize("value", [None, {}, {1: 2}])
+def test_pointer_to_map(value) -> None:
+    """A pointer to a map is nil as the map is; an empty one is not."""
+
+    @gob.struct("MapHolder")
+    class MapHolder:
+        """A pointer."""
+
+        field: object = gob.field("Field", gob.Pointer(gob.Map(INT, INT)))
+
+    data = gob.Encoder().encode(MapHolder(value))
+    assert gob.decode(data, MapHolder).value == MapHolder(value)
+    assert gob.decode(data).value == ({} if value is None else {"Field": value})
 
 
 def test_zero_values_may_be_sent() -> None:

@@ -10,6 +10,19 @@ from gob import wire
 from gob.go_types import TYPES
 
 from imageserver import gob
+from imageserver.errors import GobDecodeError
+from imageserver.gob.cursor import Cursor
+from imageserver.gob.primitives import read_int
+from imageserver.gob.wiretypes import (
+    ArrayType,
+    FieldType,
+    MapType,
+    OpaqueType,
+    SliceType,
+    StructType,
+    read_definition,
+    write_definition,
+)
 
 VECTORS = recorded.load("gob-composites")
 
@@ -117,6 +130,51 @@ def test_definition_of_struct() -> None:
 def test_definition(go_type, expected) -> None:
     """Each kind of type is defined as Go does it."""
     assert gob.Encoder().define(TYPES[go_type]) == bytes.fromhex(expected)
+
+
+NAMES = ("", "Name")
+DEFINITIONS = [
+    *[ArrayType(name, 2, length) for name in NAMES for length in (0, 1, 1 << 40)],
+    *[SliceType(name, id_) for name in NAMES for id_ in (1, 65, 1 << 20)],
+    *[MapType(name, 6, 80) for name in NAMES],
+    *[OpaqueType(name, method) for name in NAMES for method in range(3)],
+    *[StructType(name, ()) for name in NAMES],
+    StructType("Name", (FieldType("A", 1), FieldType("", 99), FieldType("\xe9", 2))),
+]
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=str)
+def test_definition_again(definition) -> None:
+    """What we write of a definition is read as it was, the name included."""
+    out = bytearray()
+    write_definition(out, 70, definition)
+    cursor = Cursor(bytes(out), gob.DEFAULT_LIMITS)
+    assert read_int(cursor) == -70
+    found = read_definition(cursor, gob.DEFAULT_LIMITS)
+    assert (found, found.name) == (definition, definition.name)
+    assert cursor.exhausted
+
+
+def test_zeros_in_definitions() -> None:
+    """What a definition leaves out is zero."""
+    empty = wire.definition(64, 0, b"\1" + wire.sint(wire.INT))
+    data = wire.stream(empty, last=wire.value(64, b"\0\0"))
+    assert gob.decode(data).value == gob.decode(data, gob.Array(gob.INT, 0)).value == ()
+    for kind in (0, 1, 3):
+        data = wire.stream(wire.definition(64, kind), last=wire.value(64, b"\0\0"))
+        with pytest.raises(GobDecodeError, match=r"^undefined type: 0$"):
+            gob.decode(data)
+
+
+def test_several_types() -> None:
+    """Values of several types may share a stream."""
+    encoder, decoder = gob.Encoder(), gob.Decoder()
+    for name in ("main.Point", "main.Empty", "[]string", "main.Point", "main.Maps"):
+        type_ = TYPES[name]
+        *definitions, value = wire.messages(encoder.encode(type_.zero, type_))
+        for message in definitions:
+            assert decoder.feed(message, type_) is gob.MORE
+        assert decoder.feed(value, type_) == type_.zero
 
 
 def test_definitions_are_sent_once() -> None:

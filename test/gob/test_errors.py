@@ -70,11 +70,15 @@ def skip(item: bytes, definition: bytes = ARRAY) -> Receiver:
 
 TEXTS = wire.array(80, wire.STRING, 2)
 UNNAMED = wire.struct(81, V=wire.INT)
+NAMED = wire.definition(82, 1, b"\1" + wire.sint(wire.INT), name="Name")
+PAIR = wire.definition(83, 0, b"\1" + wire.sint(wire.INT) + b"\1\4", name="Pair")
 REFUSED = {
     "wrong type (String) for received 'int'": ("Text", wire.INT, b"\2"),
     "wrong type (Int) for received 'string'": ("Number", wire.STRING, b"\1a"),
     "wrong type (Int) for received 'type 80'": ("Number", 80, b"\2\1\1", ARRAY),
     "wrong type (Map) for received 'type 81'": ("Map", 81, b"\0", UNNAMED),
+    "wrong type (Map) for received 'Name'": ("Map", 82, b"\0", NAMED),
+    "wrong type (Map) for received 'Pair'": ("Map", 83, b"\0", PAIR),
     "wrong type (Int) for received 'interface'": ("Number", wire.INTERFACE, b"\0"),
 }
 
@@ -90,10 +94,10 @@ def test_wrong_type(text) -> None:
 
 def test_long_names() -> None:
     """Names that a peer chooses are cut where they would fill the log."""
-    name = "N" * 100
-    holder = wire.struct(64, **{name: wire.INT, "Number": 99})
+    holder = wire.struct(64, **{"N" * 100: 99, "Number": wire.INT})
     data = wire.stream(holder, last=wire.value(64, b"\0"))
-    with pytest.raises(GobDecodeError, match=r"^undefined type: 99 in field Rec"):
+    expected = f"^undefined type: 99 in field Receiver.{'N' * 64}$"
+    with pytest.raises(GobDecodeError, match=expected):
         gob.decode(data, Receiver)
 
 
@@ -115,6 +119,11 @@ def test_length_of_arrays() -> None:
     """So have those that are wanted."""
     with pytest.raises(GobDecodeError, match=r"^2 elements in an array of 3$"):
         receive("Hash", 80, b"\2\1\1", wire.array(80, wire.UINT, 3))
+    for item in (b"\1\1a", b"\3\1a\1b\1c"):
+        data = wire.stream(TEXTS, last=wire.value(80, b"\0", item))
+        for type_ in (gob.Array(gob.STRING, 2), None):
+            with pytest.raises(GobDecodeError, match=r"elements in an array of 2$"):
+                gob.decode(data, type_)
 
 
 @pytest.mark.parametrize("first", [0x80, 0x81, 0xF7])

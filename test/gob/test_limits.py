@@ -112,6 +112,11 @@ def test_bytes_and_skipped_elements_are_not_counted() -> None:
     last = wire.value(64, b"\1\3\1a\1b\1c\1\2\0")
     stream = wire.stream(holder, wire.slice_(65, wire.STRING), last=last)
     assert gob.decode(stream, Point, limits).value == Point(1)
+    last = wire.value(64, b"\1\2\1\1a\2\0\1b\1\2\0")
+    inner = wire.slice_(65, 66), wire.slice_(66, wire.STRING)
+    assert gob.decode(wire.stream(holder, *inner, last=last), Point, limits).value == (
+        Point(1)
+    )
 
 
 def test_message_that_was_not_measured() -> None:

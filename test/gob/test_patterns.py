@@ -90,6 +90,7 @@ def test_fields_up_to(there) -> None:
     found = pattern.fullmatch(data)
     assert found is not None
     assert found[found.lastindex or 0] == (b"3" if there[3] else b"")
+    assert len(set(found.groups()) - {None}) == 1
     for index, is_delta in enumerate(data):
         wrong = bytearray(data)
         wrong[index] ^= 1
