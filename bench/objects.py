@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -37,7 +37,8 @@ from imageserver.model.object_messages import AddObjectRequest
 _MB, _GB, _MIB = 1e6, 1e9, 1 << 20
 _SMALL, _SMALL_BYTES = 40_000, 6_000
 _LARGE_BYTES = (*[1_000_000] * 100, *[4_000_000] * 25, 64_000_000)
-_ROUNDS = 4
+_ROUNDS = 6
+_ADDITIONS = 4
 _UPLOADS, _UPLOAD_BYTES = 100, 4_000_000
 _STORED = 1_000_000
 _CHECKED = 105_000
@@ -112,11 +113,22 @@ def row(what: str, value: str, target: str, spent: Spent, note: str = "") -> Row
     return Row(what, value, target, spent.peak_bytes, note)
 
 
+def least(runs: Iterable[Spent]) -> Spent:
+    """What it took the time that it took least: others may use the machine, too."""
+    runs = list(runs)
+    return attrs.evolve(
+        min(runs, key=lambda spent: spent.cpu_s),
+        wall_s=min(spent.wall_s for spent in runs),
+        peak_bytes=max(spent.peak_bytes for spent in runs),
+        stall_s=max(spent.stall_s for spent in runs),
+    )
+
+
 def large_objects(it: ObjectBench, *, tls: bool) -> Spent:
     """GetObjects of objects of 1 MB and more."""
     client = it.client(tls=tls)
     client.get(it.large)  # until everything is warm
-    spent = it.spend(lambda: sum(client.get(it.large) for _ in range(_ROUNDS)))
+    spent = least(it.spend(lambda: client.get(it.large)) for _ in range(_ROUNDS))
     client.close()
     return spent
 
@@ -125,7 +137,7 @@ def small_objects(it: ObjectBench, *, tls: bool) -> Spent:
     """GetObjects of many small ones."""
     client = it.client(tls=tls)
     client.get(it.small)
-    spent = it.spend(lambda: sum(client.get(it.small) for _ in range(_ROUNDS)))
+    spent = least(it.spend(lambda: client.get(it.small)) for _ in range(_ROUNDS))
     client.close()
     return spent
 
@@ -151,7 +163,9 @@ def check_objects(it: ObjectBench) -> Spent:
     hashes += [os.urandom(64) for _ in range(100)]
     request = check_request(hashes)
     client.check(request)
-    spent = it.spend(lambda: sum(map(bool, client.check(request))))
+    spent = least(
+        it.spend(lambda: sum(map(bool, client.check(request)))) for _ in range(_ROUNDS)
+    )
     assert spent.result == _CHECKED - 100
     client.close()
     return spent
@@ -270,7 +284,7 @@ def _get_rows(it: ObjectBench) -> Iterator[Row]:
     for tls, target in ((True, "55,000"), (False, "")):
         where = "TLS" if tls else "plain"
         spent = small_objects(it, tls=tls)
-        count = len(it.small) * _ROUNDS
+        count = len(it.small)
         what = f"{where}: {len(it.small):,} objects of 6 KB, per CPU second"
         note = f"{count / spent.wall_s:,.0f} per second"
         yield row(what, f"{count / spent.cpu_s:,.0f}", target, spent, note)
@@ -281,37 +295,48 @@ def _nginx_rows(it: ObjectBench, server: nginx.Nginx) -> Iterator[Row]:
     for tls in (True, False):
         where = "nginx, TLS" if tls else "nginx, plain"
         for what, hashes in (("1 MB and more", it.large), ("6 KB", it.small)):
-            total = server.get(hashes, tls=tls)
-            spent = bench.spend(
-                lambda hashes=hashes, tls=tls: [
-                    server.get(hashes, tls=tls) for _ in range(_ROUNDS)
-                ]
+            size = server.get(hashes, tls=tls)
+            runs = [
+                bench.spend(lambda hashes=hashes, tls=tls: server.get(hashes, tls=tls))
+                for _ in range(_ROUNDS)
+            ]
+            cpu_s = min(spent.cpu_s for spent in runs)
+            wall_s = min(spent.wall_s for spent in runs)
+            note, value = (
+                f"{size / wall_s / _GB:.2f} GB/s",
+                f"{size / cpu_s / _GB:.2f} GB",
             )
-            size = total * _ROUNDS
-            note = f"{size / spent.wall_s / _GB:.2f} GB/s"
-            value = f"{size / spent.cpu_s / _GB:.2f} GB"
             if hashes is it.small:
-                count = len(hashes) * _ROUNDS
-                value = f"{count / spent.cpu_s:,.0f}"
-                note = f"{count / spent.wall_s:,.0f} per second"
+                value = f"{len(hashes) / cpu_s:,.0f}"
+                note = f"{len(hashes) / wall_s:,.0f} per second"
             yield Row(f"{where}: objects of {what}, per CPU second", value, "", 0, note)
 
 
 def _add_rows(it: ObjectBench) -> Iterator[Row]:
-    contents = [os.urandom(_SMALL_BYTES) for _ in range(_SMALL)]
-    spent = add_objects(it, contents)
-    it.small.extend(map(hash_of, contents))
-    note = f"{spent.cpu_s:.1f} s CPU"
-    value = f"{spent.result / spent.wall_s:,.0f} per second"
-    yield row(f"AddObjects: {_SMALL:,} of 6 KB", value, "6,000 per second", spent, note)
-    spent = add_objects(it, contents)
-    value = f"{spent.result / spent.wall_s:,.0f} per second"
-    yield row("... again", value, "", spent, f"{spent.cpu_s:.1f} s CPU")
-    contents = [os.urandom(_UPLOAD_BYTES) for _ in range(_UPLOADS)]
-    spent = add_objects(it, contents)
-    value = f"{_UPLOADS * _UPLOAD_BYTES / spent.wall_s / _MB:,.0f} MB/s"
-    note = f"{spent.cpu_s:.1f} s CPU"
-    yield row(f"AddObjects: {_UPLOADS} of 4 MB", value, "300 MB/s", spent, note)
+    first, again = [], []
+    for _ in range(_ADDITIONS):
+        contents = [os.urandom(_SMALL_BYTES) for _ in range(_SMALL // _ADDITIONS)]
+        first.append(add_objects(it, contents))
+        again.append(add_objects(it, contents))
+        it.small.extend(map(hash_of, contents))
+    for what, runs, target in (
+        (f"AddObjects: {_SMALL // _ADDITIONS:,} of 6 KB", first, "6,000 per second"),
+        ("... again", again, ""),
+    ):
+        spent = least(runs)
+        note = f"{spent.result / spent.cpu_s:,.0f} per CPU second"
+        value = f"{spent.result / spent.wall_s:,.0f} per second"
+        yield row(what, value, target, spent, note)
+    runs = []
+    for _ in range(_ADDITIONS):
+        contents = [os.urandom(_UPLOAD_BYTES) for _ in range(_UPLOADS // _ADDITIONS)]
+        runs.append(add_objects(it, contents))
+    spent = least(runs)
+    size = spent.result * _UPLOAD_BYTES
+    value = f"{size / spent.wall_s / _MB:,.0f} MB/s"
+    note = f"{size / spent.cpu_s / _MB:,.0f} MB per CPU second"
+    what = f"AddObjects: {spent.result} of 4 MB"
+    yield row(what, value, "300 MB/s", spent, note)
     contents = [os.urandom(size) for size in _LARGE_BYTES]
     add_objects(it, contents)
     it.large.extend(map(hash_of, contents))
@@ -324,9 +349,12 @@ def _check_rows(it: ObjectBench) -> Iterator[Row]:
     yield row(what, f"{spent.cpu_s:.2f} s CPU", "0.4 s", spent, note)
 
 
+def _stalled_rows(it: ObjectBench) -> Iterator[Row]:
+    each = f"{stalled_memory(it) / _MIB:.2f} MiB"
+    yield Row("memory of a TLS client that does not read", each)
+
+
 def _crowd_rows(it: ObjectBench, certificate: Path) -> Iterator[Row]:
-    each = stalled_memory(it)
-    yield Row("memory of a TLS client that does not read", f"{each / _MIB:.2f} MiB")
     times_ms, counts, spent = beside_streams(it, certificate)
     late = times_ms[len(times_ms) * 99 // 100]
     median = times_ms[len(times_ms) // 2]
@@ -379,6 +407,8 @@ def _rows(
     rows = list(_add_rows(it))  # the others need these objects
     if "add" in parts:
         yield from rows
+    if "crowd" in parts:
+        yield from _stalled_rows(it)
     if "get" in parts:
         yield from _get_rows(it)
     program = nginx.find_nginx()
