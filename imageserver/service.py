@@ -41,6 +41,7 @@ from imageserver.rpc.logger import LoggerService
 from imageserver.rpc.object_import import LANES, ObjectImports
 from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.readiness import Readiness
+from imageserver.rpc.tree_import import TreeImports
 from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.credential_files import Credentials
@@ -208,6 +209,15 @@ class ImageServer(MultiService):
             self._reactor,
             settings.object_options,
         )
+        tree_imports = TreeImports(
+            imports,
+            self._objects,
+            self._database,
+            self._disk,
+            self._metadata,
+            self._reactor,
+            self._object_service.check_length,
+        )
         template = InformationTemplate(settings.information_database_template)
         image_service = ImageService(
             self._database,
@@ -232,6 +242,7 @@ class ImageServer(MultiService):
                 *image_service.methods(
                     open_reads=open_reads, image_bytes=settings.max_image_message
                 ),
+                *tree_imports.methods(),
                 *unreferenced.methods(open_reads=open_reads),
                 *LoggerService(self._watched_log).methods(),
                 *self._object_service.methods(

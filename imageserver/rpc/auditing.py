@@ -43,6 +43,10 @@ def _unreferenced(request: Any) -> str:
     return f"{request.percentage} % and {request.bytes_} bytes"
 
 
+def _tree(request: Any) -> str:
+    return f"{request.tree_url} into {request.directory_name}"
+
+
 def _imported(request: Any) -> str:
     return f"{len(request.hashes)} objects from {request.base_remote_url}"
 
@@ -54,6 +58,7 @@ SUBJECTS: dict[str, Subject] = {
     "ImageServer.ChownDirectory": _owner,
     "ImageServer.DeleteDirectory": _directory,
     "ImageServer.DeleteImage": _image,
+    "ImageServer.ImportTree": _tree,
     "ImageServer.MakeDirectory": _directory,
     "ImageServer.DeleteUnreferencedObjects": _unreferenced,
     "ImageServer.RestoreImageFromArchive": lambda _: "an archive",

@@ -63,6 +63,10 @@ class Source:
             == (other.scheme, other.host, other.port)
         ) and other.path[: len(self.path)] == self.path
 
+    def below(self, *names: str) -> Source:
+        """A part of this part."""
+        return attrs.evolve(self, path=(*self.path, *names))
+
     @property
     def url(self) -> str:
         """As a URL; it does not end in a slash."""

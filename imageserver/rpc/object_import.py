@@ -1,4 +1,4 @@
-"""Fetches objects from a web server: ObjectServer.ImportObjects.
+"""Fetches objects from a web server, for ObjectServer.ImportObjects and others.
 
 Several objects come at the same time, each lane of them like a stream of AddObjects
 with groups of its own. All that was counted is on disk.
@@ -20,7 +20,7 @@ from imageserver.model.object_messages import (
     ImportObjectsRequest,
     ImportObjectsResponse,
 )
-from imageserver.objects.base import ObjectIntake, ObjectStorage
+from imageserver.objects.base import ObjectIntake, ObjectLease, ObjectStorage
 from imageserver.rpc.download import Download, Stopped
 from imageserver.rpc.import_sources import ImportSources, Source
 from imageserver.srpc.access import Caller
@@ -36,7 +36,7 @@ _GROUP_S = 1.0
 
 
 @attrs.frozen
-class _Wanted:
+class Wanted:
     """An object to fetch; its place in the request, and its size (0: not known)."""
 
     place: int
@@ -45,7 +45,7 @@ class _Wanted:
 
 
 @attrs.define
-class _Result:
+class Fetched:
     """What came of an import so far; ``failed`` is the place of what went wrong."""
 
     objects: int = 0
@@ -99,7 +99,7 @@ class ObjectImports:
             request: what it wants.
             check_length: raises ``RequestError`` for objects that cannot be taken.
         """
-        result = _Result()
+        result = Fetched()
         wanted = await self._disk.run(self._select, request, result)
         if wanted and not result.error:
             try:
@@ -107,30 +107,60 @@ class ObjectImports:
             except RequestError as error:
                 result.fail(wanted[0].place, str(error))
             else:
-                fetching = _Fetching(
-                    self._storage,
-                    self._disk,
-                    self._agent,
-                    self._clock,
-                    source,
-                    check_length,
-                    result,
-                )
                 async with self._running:
-                    await fetching.run(caller, wanted)
+                    await self.fetch(caller, source, wanted, check_length, result)
         return ImportObjectsResponse(
             result.bytes_, result.error, result.failed, result.objects
         )
 
-    def _select(self, request: ImportObjectsRequest, result: _Result) -> list[_Wanted]:
+    def source(self, url: str) -> Source:
+        """What a client may mean by a URL.
+
+        Raises:
+            RequestError: it must not be imported from.
+        """
+        return self._sources.find(url)
+
+    async def fetch(
+        self,
+        caller: Caller,
+        source: Source,
+        wanted: list[Wanted],
+        check_length: Callable[[int], None],
+        result: Fetched,
+        lease: ObjectLease | None = None,
+    ) -> None:
+        """Fetch objects that are not here.
+
+        Args:
+            caller: if it goes away, nothing more is fetched.
+            source: below it they are, by their hashes.
+            wanted: which.
+            check_length: raises ``RequestError`` for objects that cannot be taken.
+            result: told what came of it.
+            lease: keeps them.
+        """
+        fetching = _Fetching(
+            self._storage,
+            self._disk,
+            self._agent,
+            self._clock,
+            source,
+            check_length,
+            result,
+            lease,
+        )
+        await fetching.run(caller, wanted)
+
+    def _select(self, request: ImportObjectsRequest, result: Fetched) -> list[Wanted]:
         """What has to be fetched, unless something is wrong with the request."""
         known = self._storage.sizes(request.hashes)
         sizes = request.object_sizes
-        wanted: dict[bytes, _Wanted] = {}
+        wanted: dict[bytes, Wanted] = {}
         for place, hash_ in enumerate(request.hashes):
             size = sizes[place] if place < len(sizes) else 0
             if hash_ not in known:
-                wanted.setdefault(hash_, _Wanted(place, hash_, size))
+                wanted.setdefault(hash_, Wanted(place, hash_, size))
             elif size and known[hash_] != size:
                 text = f"existing size: {known[hash_]} != {size} for: {hash_.hex()}"
                 result.fail(place, text)
@@ -147,20 +177,25 @@ class _Fetching:
     _clock: IReactorTime
     _source: Source
     _check_length: Callable[[int], None]
-    _result: _Result
-    _queue: deque[_Wanted] = attrs.field(init=False, factory=deque)
+    _result: Fetched
+    _lease: ObjectLease | None
+    _queue: deque[Wanted] = attrs.field(init=False, factory=deque)
     _downloads: set[Download] = attrs.field(init=False, factory=set)
 
-    async def run(self, caller: Caller, wanted: list[_Wanted]) -> None:
+    async def run(self, caller: Caller, wanted: list[Wanted]) -> None:
         """Fetch ``wanted``, until something goes wrong or the caller goes away."""
         self._queue.extend(wanted)
         departure = caller.departure()
-        departure.addCallbacks(lambda _: self.stop(), lambda _: None)
+        departure.addCallbacks(lambda _: self._leave(), lambda _: None)
         lanes = [Deferred.fromCoroutine(self._run_lane()) for _ in wanted[:LANES]]
         for _, outcome in await DeferredList(lanes, consumeErrors=True):
             if isinstance(outcome, Failure):
                 outcome.raiseException()
         departure.cancel()
+
+    def _leave(self) -> None:
+        self._result.fail(0, "the client has left")
+        self.stop()
 
     def stop(self) -> None:
         """Fetch nothing more."""
@@ -170,7 +205,7 @@ class _Fetching:
 
     async def _run_lane(self) -> None:
         """Fetch one object after the other."""
-        intake = self._storage.intake()
+        intake = self._storage.intake(self._lease)
         try:
             while self._queue:
                 await self._fetch_group(intake)
@@ -182,7 +217,7 @@ class _Fetching:
 
     async def _fetch_group(self, intake: ObjectIntake) -> None:
         """Fetch objects, and bring them to disk together."""
-        group: list[tuple[_Wanted, int]] = []
+        group: list[tuple[Wanted, int]] = []
         began_s = self._clock.seconds()
         try:
             while (
@@ -201,7 +236,7 @@ class _Fetching:
         await self._commit(intake, group)
 
     async def _fetch(
-        self, intake: ObjectIntake, wanted: _Wanted, group: list[tuple[_Wanted, int]]
+        self, intake: ObjectIntake, wanted: Wanted, group: list[tuple[Wanted, int]]
     ) -> None:
         """Fetch one object, which belongs to the group from its first byte on."""
         url = f"{self._source.url}/{wanted.hash_.hex()}"
@@ -236,7 +271,7 @@ class _Fetching:
         self._check_length(length)
 
     async def _commit(
-        self, intake: ObjectIntake, group: list[tuple[_Wanted, int]]
+        self, intake: ObjectIntake, group: list[tuple[Wanted, int]]
     ) -> None:
         outcomes = await self._disk.run(intake.commit)
         # Of the last one of the group perhaps not everything has come.

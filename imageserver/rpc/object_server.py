@@ -233,7 +233,7 @@ class ObjectService:
     async def add_objects(self, call: Call) -> None:
         """Take objects in, and answer each when it is on disk."""
         intake = self._storage.intake(self._leases.of(call.channel))
-        reception = Reception(call, intake, self._disk, self._check_length)
+        reception = Reception(call, intake, self._disk, self.check_length)
         try:
             await reception.run()
         finally:
@@ -243,9 +243,9 @@ class ObjectService:
         self, caller: Caller, request: ImportObjectsRequest
     ) -> ImportObjectsResponse:
         """Fetch objects from a web server."""
-        return await self._imports.run(caller, request, self._check_length)
+        return await self._imports.run(caller, request, self.check_length)
 
-    def _check_length(self, length: int) -> None:
+    def check_length(self, length: int) -> None:
         """Refuse an object that is not even to be skipped.
 
         Raises:

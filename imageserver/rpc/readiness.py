@@ -27,6 +27,7 @@ NEEDING_ALL = frozenset(
         "GetFilteredImageUpdates",
         "GetImageUpdates",
         "GetObjectStatisticsForImages",
+        "ImportTree",
         "ListSelectedImages",
         "ListUnreferencedObjects",
         "RestoreImageFromArchive",

@@ -214,7 +214,9 @@ class Imports(SynchronousTestCase):
         self.assertEqual(len(self.web.asked), 50)
         self.departures[0].callback(None)
         response = self.done(importing)
-        self.assertEqual((response.objects_added, response.error), (49, ""))
+        self.assertEqual(
+            (response.objects_added, response.error), (49, "the client has left")
+        )
         self.assertTrue(held.stopped)
         self.assertStored(CONTENTS[:9] + CONTENTS[10:])
 

@@ -6,11 +6,13 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from processes import Daemon
 
 from imageserver.model.hash import hash_of
+from imageserver.model.image_messages import ImportTreeRequest, ImportTreeResponse
 from imageserver.model.object_messages import (
     CheckObjectsRequest,
     CheckObjectsResponse,
@@ -20,8 +22,14 @@ from imageserver.model.object_messages import (
 
 pytestmark = pytest.mark.system
 
+FILE, TARGET = b"content", b"file"
+TREE = b"\n".join(
+    f"{name}/{kind}/420/0/0/{len(content)}/{hash_of(content).hex()}".encode()
+    for name, kind, content in (("file", 0, FILE), ("link", 2, TARGET))
+)
 SMALL = [b"object %d" % number for number in range(300)]
 LARGE = os.urandom(5 << 20)
+CONTENTS = [*SMALL, LARGE, FILE, TARGET, TREE]
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -31,7 +39,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Request)
-        self.contents = {hash_of(content).hex(): content for content in [*SMALL, LARGE]}
+        self.contents = {hash_of(content).hex(): content for content in CONTENTS}
         self.ranges: list[str | None] = []
         self.cut: set[str] = set()
 
@@ -117,3 +125,25 @@ def test_import(stopped_daemon: Daemon, web: Server) -> None:
     assert daemon.stop() == 0
     assert b"Traceback" not in daemon.log_bytes()
     assert b"factory" not in daemon.log_bytes()
+
+
+def test_import_tree(stopped_daemon: Daemon, web: Server, tmp_path: Path) -> None:
+    """A published tree becomes an image, which can be unpacked."""
+    base = f"http://127.0.0.1:{web.server_port}"
+    daemon = stopped_daemon
+    daemon.start(f"-importSources={base}")
+    name = hash_of(TREE).hex()
+    with daemon.client() as client:
+        response = client.call(
+            "ImageServer.ImportTree",
+            ImportTreeRequest(".", tree_url=f"{base}/some/tree/{name}"),
+            ImportTreeResponse,
+        )
+    assert (response.error, response.image_name) == ("", name)
+    assert (response.tree_objects_added, response.file_objects_added) == (2, 1)
+    got = daemon.imagetool("get", name, str(tmp_path / "copy"))
+    assert (got.returncode, got.stderr) == (0, b"")
+    assert (tmp_path / "copy" / "link").readlink() == Path("file")
+    assert (tmp_path / "copy" / "file").read_bytes() == FILE
+    audit = (daemon.images / ".audit.jsonl").read_text()
+    assert f'"ImageServer.ImportTree", "subject": "{base}/some/tree/{name}' in audit

@@ -42,6 +42,7 @@ from imageserver.rpc.import_sources import ImportSources
 from imageserver.rpc.logger import LoggerService
 from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_server import ObjectService
+from imageserver.rpc.tree_import import TreeImports
 from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import ANONYMOUS, Caller, Policy
 from imageserver.srpc.channel import Deadlines
@@ -56,12 +57,6 @@ from imageserver.web.status import StatusSource
 
 RECORDED_AT_S = 1_795_392_000
 """When the recordings were made, in seconds since 1970."""
-
-NOT_YET = {
-    "ImageServer.ImportTree",
-}
-"""What our server lacks. Whoever adds a method has to take it out of this list; its
-recordings are compared then."""
 
 _NANOSECONDS = 1_000_000_000
 _ROOT = Caller(ANONYMOUS, has_method_access=True)
@@ -128,6 +123,15 @@ class Server:
         )
         object_service = ObjectService(self._objects, worker, imports, self.clock)
         image_service = ImageService(self._database, worker, self.clock)
+        tree_imports = TreeImports(
+            imports,
+            self._objects,
+            self._database,
+            worker,
+            worker,
+            self.clock,
+            object_service.check_length,
+        )
         self.local_upgrade = LocalUpgrade(random)
         collection = Collection(self._objects, self._index, CleanupLimits(), lambda: "")
         unreferenced_service = UnreferencedObjectService(
@@ -137,6 +141,7 @@ class Server:
             [
                 *self.local_upgrade.methods(),
                 *image_service.methods(open_reads=open_reads),
+                *tree_imports.methods(),
                 *unreferenced_service.methods(open_reads=open_reads),
                 *LoggerService(Log(lambda function, *a: function(*a))).methods(),
                 *object_service.methods(

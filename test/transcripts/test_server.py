@@ -6,7 +6,6 @@ import pytest
 from transcripts.conversation import RECORDINGS, Call, Recording
 from transcripts.memory import CHUNKINGS, in_one
 from transcripts.replay import (
-    NOT_YET,
     RecordedClient,
     Server,
     build_state,
@@ -89,13 +88,6 @@ REPLAYED = {
 }
 """Those of one connection; the other one is in ``test_unix_upgrade.py``."""
 
-PIPELINED = [
-    name
-    for name, recording in REPLAYED.items()
-    if NOT_YET.isdisjoint(call.method for call in recording.calls)
-]
-"""Where all calls are accepted, so that what follows them is not taken for calls."""
-
 
 @pytest.fixture
 def server(tmp_path):
@@ -107,9 +99,6 @@ def server(tmp_path):
 
 def expected_outcome(name: str, number: int, call: Call) -> tuple[str, str, list]:
     """What our server has to say to a recorded call."""
-    if call.method in NOT_YET:
-        service, _, method = call.method.partition(".")
-        return refused(f"{service}: unknown method: {method}")
     return DIFFERENCES.get((name, number), call.outcome)
 
 
@@ -141,7 +130,7 @@ def test_recording(server, name: str, chunking: str) -> None:
     check(server, recording, replay(server, recording, CHUNKINGS[chunking]))
 
 
-@pytest.mark.parametrize("name", PIPELINED)
+@pytest.mark.parametrize("name", REPLAYED)
 def test_pipelined(server, name: str) -> None:
     """A client that sends everything at once gets the same answers."""
     build_state(server, *STATE.get(name, ()))
@@ -200,8 +189,3 @@ def test_nil_image_leaves_the_connection_usable(server) -> None:
     assert nil.outcome == failed("nil image")
     expected = [call.outcome for call in RECORDINGS["CheckImage"].calls]
     assert [check.outcome for check in checks] == expected
-
-
-def test_not_yet_is_up_to_date(server) -> None:
-    """The list of missing methods has no method that our server has."""
-    assert NOT_YET.isdisjoint(method.full_name for method in server.calls.methods)
