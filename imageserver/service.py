@@ -280,6 +280,7 @@ class ImageServer(MultiService):
     async def _stop(self) -> None:
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
+        self._collection.stop()  # a call may wait for it
         await self._server.stop()
         self._loading.stop()
         if self._startup is not None:
