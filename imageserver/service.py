@@ -227,7 +227,7 @@ class ImageServer(MultiService):
                 self._missing,
                 self._collection,
                 self._loading.obstacle,
-                lambda: self._upkeep.foreign_files,
+                lambda: self._upkeep.findings,
             ),
         )
         site = make_site(Pages(status, self._pages))

@@ -34,6 +34,7 @@ _CHOSEN_AT_ONCE = 20_000
 _FORGOTTEN_AT_ONCE = 1_000
 _REMOVED_AT_ONCE = 50
 _HOLD_S = 0.02
+_PAUSE_NS = 20_000_000_000
 
 
 def _clamp(percent: int) -> int:
@@ -138,6 +139,7 @@ class Collection:
         self._busy = threading.Lock()
         self._stopping = False
         self._reported = ""
+        self._next_ns = 0
 
     def stop(self) -> None:
         """Collect no further batch."""
@@ -150,7 +152,7 @@ class Collection:
             OSError: nobody can tell how full the file system is.
             StoreError: the index fails.
         """
-        if self.obstacle():
+        if self.obstacle() or self._store.now_ns() < self._next_ns:
             return Collected()
         free, capacity = self._store.free_bytes(), self._store.capacity_bytes()
         goal = self._limits.goal_bytes(
@@ -160,6 +162,8 @@ class Collection:
         if goal:
             collected = self._collect(Collected(0, goal), dry_run=self._dry_run)
             self._report(collected, goal)
+            if collected.bytes_ < goal:  # looking for more takes a while
+                self._next_ns = self._store.now_ns() + _PAUSE_NS
         return collected
 
     def delete(
@@ -181,6 +185,10 @@ class Collection:
             raise RequestError(f"cannot delete objects: {obstacle}")
         goal = Collected(percentage * self._collectable().objects // 100, bytes_)
         collected = self._collect(goal, dry_run=dry_run)
+        self._log.info(
+            "deleted {objects} objects that no image uses, {bytes_} bytes",
+            **attrs.asdict(collected),
+        )
         if self._stopping:
             raise RequestError("cannot delete objects: the server is stopping")
         if collected.bytes_ < bytes_:

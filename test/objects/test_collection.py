@@ -223,3 +223,17 @@ def test_dry_run(opened) -> None:
     for _ in range(2):
         assert collection.clean_up() == Collected(10, 100)
     assert left(opened) == set(contents)
+
+
+def test_nothing_more_to_clean_up(opened, monkeypatch) -> None:
+    """If all that can go is not enough, nobody looks again for a while."""
+    fill(opened, 3)
+    monkeypatch.setattr(opened.store, "capacity_bytes", lambda: 1000)
+    monkeypatch.setattr(opened.store, "free_bytes", lambda: 0)
+    collection = opened.collection()
+    assert collection.clean_up() == Collected(3, 30)
+    opened.index.add_objects({bytes(64): 7}, 0)
+    opened.now_ns += 19_999_999_999
+    assert collection.clean_up() == Collected()
+    opened.now_ns += 1
+    assert collection.clean_up() == Collected(1, 7)
