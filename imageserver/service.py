@@ -306,7 +306,7 @@ class ImageServer(MultiService):
                 self._missing,
                 self._collection,
                 self._loading.obstacle,
-                lambda: self._upkeep.foreign_files,
+                lambda: self._upkeep.findings,
             ),
         )
         site = make_site(Pages(status, self._pages), self._reactor)
@@ -361,6 +361,7 @@ class ImageServer(MultiService):
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
         await self._local_upgrade.stop()
+        self._collection.stop()  # a call may wait for it
         self._loading.stop()
         self._readiness.stop()
         await self._server.stop()

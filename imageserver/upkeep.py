@@ -26,7 +26,7 @@ from imageserver.objects.store import ObjectStore
 from imageserver.worker import Worker
 
 _EXPIRY_INTERVAL_S = 1.0
-_CLEANUP_INTERVAL_S = 1.0
+_CLEANUP_INTERVAL_S = 5.0
 _MISSING_INTERVAL_S = 60.0
 _SCRUB_INTERVAL_S = 10.0
 _SCRUBBED_AT_ONCE = 8 << 20
@@ -81,11 +81,6 @@ class Upkeep:
         self._stopping = False
         self._rests: set[Deferred[None]] = set()
         self._tasks: list[Deferred[None]] = []
-
-    @property
-    def foreign_files(self) -> int:
-        """Files among the objects that are none, at the last look."""
-        return self.findings.foreign if self.findings is not None else 0
 
     def start(self) -> None:
         """Begin."""

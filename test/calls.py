@@ -39,9 +39,9 @@ def receive_answers(client: Client, count: int) -> list[AddObjectResponse]:
     return [client.receive(AddObjectResponse, decoder) for _ in range(count)]
 
 
-def fetch(daemon: Daemon, contents: list[bytes]) -> bytes:
+def fetch(daemon: Daemon, contents: list[bytes], user: str | None = "admin") -> bytes:
     """Fetch objects, all of which must be there."""
-    with daemon.client() as client:
+    with daemon.client(user) as client:
         assert client.begin("ObjectServer.GetObjects") == ""
         request = GetObjectsRequest(hashes=tuple(map(hash_of, contents)))
         client.send(gob.Encoder().encode(request))

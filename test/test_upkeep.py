@@ -124,7 +124,7 @@ class UpkeepCase(SynchronousTestCase):
         self.assertFalse(path.exists())
         again = self.put(b"unused 2")
         self.index.add_objects({hash_of(b"unused 2"): 8}, 0)
-        self.advance(1, 1)
+        self.advance(1, 5)
         self.assertFalse(again.exists())
         self.successResultOf(self.stop())
 

@@ -1,17 +1,26 @@
 """Collecting objects that no image uses: ``docs/operations.md``, "Collection".
 
 Those go first that are out of use longest; leased ones, and those that somebody has in
-hand, never go. They go in batches. For each, while nobody can take objects in hand or
-give files the names of objects: what is in hand is left out, then the index forgets
-the others in one transaction, but for those that got an image or a lease since they
-were chosen; then their files are removed. So an object that the index knows is there:
-a crash leaves files behind that it does not know, and these are found again.
+hand, never go. They go in batches:
+
+1. The index forgets them, in one transaction; but for those in hand, and those that got
+   an image or a lease since they were chosen.
+2. Their files are removed, some at a time; but for those that somebody has in hand by
+   now, or that have come again and are known.
+
+In each step nobody can take objects in hand or give files the names of objects. So what
+the index knows is there. A crash leaves files behind that it does not know; these are
+found again.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import attrs
@@ -22,7 +31,10 @@ from imageserver.index.base import Collectable, UpkeepIndex
 from imageserver.objects.store import ObjectStore
 
 _CHOSEN_AT_ONCE = 20_000
-_COLLECTED_AT_ONCE = 200
+_FORGOTTEN_AT_ONCE = 1_000
+_REMOVED_AT_ONCE = 50
+_HOLD_S = 0.02
+_PAUSE_NS = 20_000_000_000
 
 
 def _clamp(percent: int) -> int:
@@ -105,6 +117,7 @@ class Collection:
         obstacle: Callable[[], str],
         *,
         dry_run: bool = False,
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
         """Collect objects of a store.
 
@@ -114,9 +127,11 @@ class Collection:
             limits: for :meth:`clean_up`.
             obstacle: see above.
             dry_run: whether :meth:`clean_up` only tells what it would remove.
+            rest: waits for so many seconds.
         """
         self.total = Collected()
         self.obstacle = obstacle
+        self._rest = rest
         self._store = store
         self._index = index
         self._limits = limits
@@ -124,6 +139,7 @@ class Collection:
         self._busy = threading.Lock()
         self._stopping = False
         self._reported = ""
+        self._next_ns = 0
 
     def stop(self) -> None:
         """Collect no further batch."""
@@ -136,7 +152,7 @@ class Collection:
             OSError: nobody can tell how full the file system is.
             StoreError: the index fails.
         """
-        if self.obstacle():
+        if self.obstacle() or self._store.now_ns() < self._next_ns:
             return Collected()
         free, capacity = self._store.free_bytes(), self._store.capacity_bytes()
         goal = self._limits.goal_bytes(
@@ -146,6 +162,8 @@ class Collection:
         if goal:
             collected = self._collect(Collected(0, goal), dry_run=self._dry_run)
             self._report(collected, goal)
+            if collected.bytes_ < goal:  # looking for more takes a while
+                self._next_ns = self._store.now_ns() + _PAUSE_NS
         return collected
 
     def delete(
@@ -167,6 +185,12 @@ class Collection:
             raise RequestError(f"cannot delete objects: {obstacle}")
         goal = Collected(percentage * self._collectable().objects // 100, bytes_)
         collected = self._collect(goal, dry_run=dry_run)
+        self._log.info(
+            "deleted {objects} objects that no image uses, {bytes_} bytes",
+            **attrs.asdict(collected),
+        )
+        if self._stopping:
+            raise RequestError("cannot delete objects: the server is stopping")
         if collected.bytes_ < bytes_:
             raise RequestError("no more objects to delete")
         return collected
@@ -181,7 +205,7 @@ class Collection:
             while not (self._stopping or collected.reaches(goal)):
                 batch = []
                 promised = attrs.evolve(collected)
-                for candidate in islice(candidates, _COLLECTED_AT_ONCE):
+                for candidate in islice(candidates, _FORGOTTEN_AT_ONCE):
                     batch.append(candidate)
                     promised.add(candidate)
                     if promised.reaches(goal):
@@ -206,16 +230,46 @@ class Collection:
     def _remove(self, batch: list[Collectable]) -> list[Collectable]:
         """Remove objects, but those that are needed now; what was removed."""
         store = self._store
-        removed = []
-        with store.placing:
+        with self._briefly():
             free = [c.hash_ for c in batch if not store.leases.is_held(c.hash_)]
             gone = set(self._index.forget_collectable(free, store.now_ns()))
-            for found in batch:
-                if found.hash_ in gone and self._remove_file(found):
-                    removed.append(found)
+        forgotten = deque(found for found in batch if found.hash_ in gone)
+        for found in forgotten:  # what comes from the disk is fetched before
+            os.path.lexists(store.path(found.hash_))
+        removed: list[Collectable] = []
+        while forgotten:
+            with self._briefly() as enough_s:
+                removed += self._remove_files(forgotten, enough_s)
         for found in removed:
             self.total.add(found)
         return removed
+
+    @contextmanager
+    def _briefly(self) -> Iterator[float]:
+        """Keep others waiting, then let them have as much time as this took.
+
+        Yields:
+            When that should have an end.
+        """
+        with self._store.placing:
+            began_s = time.monotonic()
+            yield began_s + _HOLD_S
+            elapsed_s = time.monotonic() - began_s
+        self._rest(elapsed_s)
+
+    def _remove_files(
+        self, forgotten: deque[Collectable], enough_s: float
+    ) -> Iterator[Collectable]:
+        """Remove files from the first on, until it is enough."""
+        some = [found.hash_ for found in islice(forgotten, _REMOVED_AT_ONCE)]
+        again = self._index.object_sizes(some)
+        for hash_ in some:
+            found = forgotten.popleft()
+            is_needed = hash_ in again or self._store.leases.is_held(hash_)
+            if not is_needed and self._remove_file(found):
+                yield found
+            if time.monotonic() >= enough_s:
+                break
 
     def _remove_file(self, found: Collectable) -> bool:
         try:

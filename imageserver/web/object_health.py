@@ -8,7 +8,9 @@ import attrs
 
 from imageserver.images.database import ImageDatabase
 from imageserver.images.missing import MissingObjects
+from imageserver.index.base import ObjectTotals
 from imageserver.objects.collection import Collection
+from imageserver.objects.reconciliation import Findings
 from imageserver.objects.scrub import Scrub, ScrubPass
 from imageserver.objects.store import ObjectStore
 
@@ -52,7 +54,9 @@ class ObjectHealth:
         last_pass: the last complete one.
         quarantined_objects: damaged objects that were put aside.
         quarantined_images: damaged images, and metadata of directories.
-        missing: objects that images need; a limited number of them.
+        looked_at: whether all files of objects were looked at since the start.
+        missing_objects: objects that images need, as far as that is known.
+        missing: a limited number of them.
         foreign_files: files among the objects that are none, at the last look.
         collected_objects: unreferenced objects that were removed since the start.
         collected_bytes: their size.
@@ -65,6 +69,8 @@ class ObjectHealth:
     last_pass: Pass | None
     quarantined_objects: int
     quarantined_images: int
+    looked_at: bool
+    missing_objects: int
     missing: tuple[Missing, ...]
     foreign_files: int
     collected_objects: int
@@ -83,7 +89,8 @@ class ObjectHealthSource:
         missing: knows what is missing.
         collection: removes objects.
         obstacle: gives what keeps it from doing so until somebody looks after it.
-        foreign: gives the number of foreign files.
+        findings: gives what the last look at the files came across; ``None``: there
+            was none yet.
     """
 
     store: ObjectStore
@@ -92,10 +99,11 @@ class ObjectHealthSource:
     missing: MissingObjects
     collection: Collection
     obstacle: Callable[[], str]
-    foreign: Callable[[], int]
+    findings: Callable[[], Findings | None]
 
-    def collect(self) -> ObjectHealth:
-        """How well the objects are."""
+    def collect(self, totals: ObjectTotals) -> ObjectHealth:
+        """How well the objects are, of which there are so many."""
+        findings = self.findings()
         scrub, total = self.scrub, self.collection.total
         return ObjectHealth(
             scrubbing=scrub is not None,
@@ -104,11 +112,13 @@ class ObjectHealthSource:
             last_pass=_show(scrub.last if scrub else None),
             quarantined_objects=len(self.store.quarantine.names()),
             quarantined_images=len(self.database.quarantine.names()),
+            looked_at=findings is not None,
+            missing_objects=totals.missing_objects if findings else 0,
             missing=tuple(
                 Missing(hash_.hex(), images)
                 for hash_, images in sorted(self.missing.images.items())
             ),
-            foreign_files=self.foreign(),
+            foreign_files=findings.foreign if findings else 0,
             collected_objects=total.objects,
             collected_bytes=total.bytes_,
             obstacle=self.obstacle(),

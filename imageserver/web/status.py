@@ -60,7 +60,6 @@ class Status:
     object_bytes: int
     referenced_objects: int
     referenced_bytes: int
-    missing_objects: int
     quarantined: int
     capacity_bytes: int
     free_bytes: int
@@ -151,7 +150,6 @@ class StatusSource:
             object_bytes=totals.bytes_,
             referenced_objects=totals.referenced_objects,
             referenced_bytes=totals.referenced_bytes,
-            missing_objects=totals.missing_objects,
             quarantined=self._objects.quarantined
             + len(self._database.quarantine.names()),
             capacity_bytes=self._objects.capacity_bytes(),
@@ -167,7 +165,7 @@ class StatusSource:
             cpu_s=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             python=sys.version.split()[0],
-            health=self._health.collect() if self._health is not None else None,
+            health=self._health.collect(totals) if self._health is not None else None,
         )
         if self._credentials is not None:
             status = attrs.evolve(
@@ -237,18 +235,18 @@ def _attention(status: Status) -> list[Attention]:
 
 def _objects(status: Status) -> list[Attention]:
     """What is the matter with objects."""
-    found = []
-    if status.missing_objects and status.ready:
+    health = status.health
+    found: list[Attention] = []
+    if health is None:
+        return found
+    if health.missing_objects:
         found.append(
             Attention(
                 "bad",
-                f"{status.missing_objects} objects that images need are missing.",
+                f"{health.missing_objects} objects that images need are missing.",
                 "Upload them again, or delete these images.",
             )
         )
-    health = status.health
-    if health is None:
-        return found
     if health.halted:
         found.append(
             Attention(

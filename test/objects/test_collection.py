@@ -52,7 +52,7 @@ def left(opened):
 @pytest.mark.parametrize("at_once", [1, 3, 200])
 def test_delete(opened, monkeypatch, percentage, bytes_, gone, at_once) -> None:
     """The oldest objects go, until both goals are reached, and no one more."""
-    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", at_once)
+    monkeypatch.setattr(collection_module, "_FORGOTTEN_AT_ONCE", at_once)
     monkeypatch.setattr(collection_module, "_CHOSEN_AT_ONCE", 4)
     contents = fill(opened, 10)
     collection = opened.collection()
@@ -121,7 +121,7 @@ def test_obstacle(opened) -> None:
 
 def test_stopping(opened, monkeypatch) -> None:
     """When the daemon stops, the batch in hand is the last one."""
-    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", 2)
+    monkeypatch.setattr(collection_module, "_FORGOTTEN_AT_ONCE", 2)
     contents = fill(opened, 6)
     collection = opened.collection()
     remove = opened.store.disk.remove
@@ -131,13 +131,14 @@ def test_stopping(opened, monkeypatch) -> None:
         collection.stop()
 
     monkeypatch.setattr(opened.store.disk, "remove", stop)
-    collection.delete(100, 0)
+    with pytest.raises(RequestError, match="the server is stopping"):
+        collection.delete(100, 0)
     assert left(opened) == set(contents[2:])
 
 
 def test_uploads_go_on(opened, monkeypatch) -> None:
     """Between two batches others get their turn."""
-    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", 1)
+    monkeypatch.setattr(collection_module, "_FORGOTTEN_AT_ONCE", 1)
     contents = fill(opened, 3)
     candidates = opened.index.collectable_objects
     monkeypatch.setattr(collection_module, "_CHOSEN_AT_ONCE", 1)
@@ -222,3 +223,17 @@ def test_dry_run(opened) -> None:
     for _ in range(2):
         assert collection.clean_up() == Collected(10, 100)
     assert left(opened) == set(contents)
+
+
+def test_nothing_more_to_clean_up(opened, monkeypatch) -> None:
+    """If all that can go is not enough, nobody looks again for a while."""
+    fill(opened, 3)
+    monkeypatch.setattr(opened.store, "capacity_bytes", lambda: 1000)
+    monkeypatch.setattr(opened.store, "free_bytes", lambda: 0)
+    collection = opened.collection()
+    assert collection.clean_up() == Collected(3, 30)
+    opened.index.add_objects({bytes(64): 7}, 0)
+    opened.now_ns += 19_999_999_999
+    assert collection.clean_up() == Collected()
+    opened.now_ns += 1
+    assert collection.clean_up() == Collected(1, 7)

@@ -231,7 +231,7 @@ def test_crash_in_a_collection(open_store, monkeypatch, power) -> None:
     What the index knows is there, objects with leases are, and what is left over of
     the others is found again.
     """
-    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", 2)
+    monkeypatch.setattr(collection_module, "_FORGOTTEN_AT_ONCE", 2)
     leased = b"leased"
     for number in count():
         opened = open_store()
@@ -279,7 +279,7 @@ def test_fault_in_a_collection(open_store, monkeypatch, number, lasting) -> None
 
     When it can be removed again, it is, without a restart.
     """
-    monkeypatch.setattr(collection_module, "_COLLECTED_AT_ONCE", 2)
+    monkeypatch.setattr(collection_module, "_FORGOTTEN_AT_ONCE", 2)
     error = OSError(number, os.strerror(number))
     for at in count():
         opened = open_store()

@@ -11,6 +11,7 @@ import pytest
 
 from imageserver.errors import StoreError
 from imageserver.model.hash import hash_of
+from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.intake import Intake
 from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.reconciliation import Reconciliation
@@ -233,3 +234,63 @@ def test_collected_while_found(opened, monkeypatch) -> None:
     opened.store.sizes([hash_of(A)])
     assert opened.files() == {}
     assert known([hash_of(A)]) == {}
+
+
+def send(opened, content, seen):
+    """Upload an object, whose hash is known before."""
+    seen.append(opened.upload(content, expected=True)[0].error == "")
+
+
+def send_blindly(opened, content, seen):
+    """Upload one whose hash comes out in the end."""
+    seen.append(opened.upload(content)[0].error == "")
+
+
+def rely_on(opened, content, seen):
+    """Take an object in hand and look whether it is there, as AddImage does."""
+    opened.store.leases.take({hash_of(content)})
+    sizes = opened.store.sizes([hash_of(content)])
+    seen.append(bool(sizes) and not opened.store.missing(sizes))
+
+
+def ask_for(opened, content, seen):
+    """Ask for an object, which is no promise that it stays."""
+    opened.store.sizes([hash_of(content)])
+    seen.append(None)
+
+
+@pytest.mark.parametrize("use", [send, send_blindly, rely_on, ask_for])
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_used_meanwhile(opened, monkeypatch, use, neighbours) -> None:
+    """A collection spares what somebody uses at any step of it, once it is told to."""
+    store, disk, index = opened.store, opened.store.disk, opened.index
+    monkeypatch.setattr("imageserver.objects.collection._REMOVED_AT_ONCE", 1)
+    outcomes = set()
+    for number in count():
+        contents = [b"%d %d" % (n, number) for n in range(neighbours + 1)]
+        content = max(contents, key=hash_of)
+        opened.upload(*contents)
+        opened.end_leases()
+        seen = []
+        meanwhile = Meanwhile(number, partial(use, opened, content, seen))
+        monkeypatch.setattr(store, "disk", interleaved(disk, meanwhile))
+        watched = interleaved(index, meanwhile)
+        collection = Collection(
+            store, watched, CleanupLimits(), lambda: "", rest=lambda _: None
+        )
+        collection.delete(*ALL)
+        monkeypatch.setattr(store, "disk", disk)
+        happened = meanwhile.finish()
+        path = store.path(hash_of(content))
+        if happened:
+            (used,) = seen
+            assert used in (None, path.exists())
+            outcomes.add(used)
+        assert path.exists() == store.is_stored(hash_of(content), len(content))
+        assert not any(
+            store.path(hash_of(c)).exists() for c in contents if c != content
+        )
+        if not happened:
+            break
+    assert number > 8
+    assert outcomes & {True, None}

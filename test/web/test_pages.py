@@ -23,6 +23,7 @@ from imageserver.images.missing import MissingObjects
 from imageserver.index.base import ImageRecord
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.objects.collection import CleanupLimits, Collection
+from imageserver.objects.reconciliation import Findings
 from imageserver.objects.scrub import Scrub, ScrubPass
 from imageserver.objects.store import ObjectStore
 from imageserver.rpc.import_sources import ImportSources
@@ -108,7 +109,7 @@ def server(tmp_path: Path) -> Server:
     health = ObjectHealthSource(
         *(objects, database, scrub, missing, collection),
         lambda: obstacles[-1],
-        lambda: 7,
+        lambda: Findings(foreign=7),
     )
     status = StatusSource(
         *(database, objects, service, calls, progress, worker, clock.seconds),
