@@ -230,12 +230,8 @@ class ObjectService:
 
     async def add_objects(self, call: Call) -> None:
         """Take objects in, and answer each when it is on disk."""
-        intake = self._storage.intake()
-        reception = Reception(call, intake, self._disk, self._check_length)
-        try:
-            await reception.run()
-        finally:
-            await self._disk.run(intake.abandon)
+        make_intake = self._storage.intake
+        await Reception(call, make_intake, self._disk, self._check_length).run()
 
     async def import_objects(
         self, caller: Caller, request: ImportObjectsRequest
