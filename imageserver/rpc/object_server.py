@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -232,12 +233,8 @@ class ObjectService:
 
     async def add_objects(self, call: Call) -> None:
         """Take objects in, and answer each when it is on disk."""
-        intake = self._storage.intake(self._leases.of(call.channel))
-        reception = Reception(call, intake, self._disk, self.check_length)
-        try:
-            await reception.run()
-        finally:
-            await self._disk.run(intake.abandon)
+        intake = partial(self._storage.intake, self._leases.of(call.channel))
+        await Reception(call, intake, self._disk, self.check_length).run()
 
     async def import_objects(
         self, caller: Caller, request: ImportObjectsRequest

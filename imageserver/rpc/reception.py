@@ -7,7 +7,7 @@
     S: AddObjectResponse for each object, in order, once its group is on disk
 
 What has arrived is handed to the disk worker about a mebibyte at a time, while the
-next bytes come in.
+next bytes come in. While one group is brought to disk, the next one is received.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -35,13 +36,30 @@ _UNREAD_RESPONSES = 20_000
 Step = Callable[[], None]
 
 
+@attrs.define(eq=False)
+class _Group:
+    """Objects that are brought to disk together.
+
+    Attributes:
+        intake: where they go.
+        began_s: when the group began.
+        bytes_: how much has come.
+        objects: how many are complete.
+    """
+
+    intake: ObjectIntake
+    began_s: float
+    bytes_: int = 0
+    objects: int = 0
+
+
 class Reception:
     """See the module."""
 
     def __init__(
         self,
         call: Call,
-        intake: ObjectIntake,
+        make_intake: Callable[[], ObjectIntake],
         disk: Worker,
         check_length: Callable[[int], None],
     ) -> None:
@@ -49,23 +67,24 @@ class Reception:
 
         Args:
             call: the stream.
-            intake: where the objects go.
+            make_intake: makes what the objects of a group go to.
             disk: does the work.
             check_length: raises ``RequestError`` for objects that cannot be taken.
         """
         self._call = call
-        self._intake = intake
+        self._make_intake = make_intake
         self._disk = disk
         self._check_length = check_length
         self._clock: IReactorTime = call.channel.clock
-        self._working: Deferred[None] = Deferred()
-        self._working.callback(None)
+        self._working = _nothing()
+        self._committing = _nothing()
         self._failure: Exception | None = None
         self._steps: list[Step] = []
         self._step_bytes = 0
         self._expected: list[bytes] = []
+        self._just_added: set[bytes] = set()
         self._unread = 0
-        self._begin_group()
+        self._group = self._begin_group()
 
     async def run(self) -> None:
         """Take objects in until the end mark.
@@ -80,9 +99,11 @@ class Reception:
         try:
             await self._receive_all()
         finally:
-            # The intake is ours until the worker has done everything.
-            await self._hand_over(commit=True)
-            await self._done()
+            try:
+                await self._end_group()
+            finally:
+                await self._settle()
+        self._check()
         await self._call.drain()
 
     async def _receive_all(self) -> None:
@@ -95,73 +116,115 @@ class Reception:
             try:
                 self._check_length(request.length)
             except RequestError as error:
-                await self._hand_over(commit=True)
-                await self._done()
+                await self._end_group()
+                await self._committing
+                self._check()
                 self._answer([Outcome(error=str(error))])
                 raise
-            if request.expected_hash is not None:
-                self._expected.append(request.expected_hash)
-            begin = partial(self._intake.begin, request.length, request.expected_hash)
-            await self._receive_object(begin, request.length)
-            self._group_objects += 1
+            await self._receive_object(request.length, request.expected_hash)
+            self._group.objects += 1
             if self._group_is_full():
-                await self._hand_over(commit=True)
-                self._begin_group()
+                await self._end_group()
 
-    async def _receive_object(self, begin: Step, missing: int) -> None:
-        self._steps.append(begin)
+    async def _receive_object(self, missing: int, expected_hash: bytes | None) -> None:
+        intake = self._group.intake
+        if expected_hash is not None:
+            self._expected.append(expected_hash)
+        self._steps.append(partial(intake.begin, missing, expected_hash))
         while missing:
             data = await self._call.receive_bytes(min(missing, _PIECE_BYTES))
             missing -= len(data)
-            self._steps.append(partial(self._intake.write, data))
+            self._steps.append(partial(intake.write, data))
             self._step_bytes += len(data)
-            self._group_bytes += len(data)
+            self._group.bytes_ += len(data)
             if self._step_bytes >= _BATCH_BYTES or len(self._steps) >= _BATCH_STEPS:
-                await self._hand_over(commit=False)
+                await self._hand_over()
 
-    def _begin_group(self) -> None:
-        self._group_bytes = 0
-        self._group_objects = 0
-        self._group_began_s = self._clock.seconds()
+    def _begin_group(self) -> _Group:
+        return _Group(self._make_intake(), self._clock.seconds())
 
     def _group_is_full(self) -> bool:
         return (
-            self._group_bytes >= _GROUP_BYTES
-            or self._group_objects >= _GROUP_OBJECTS
-            or self._clock.seconds() - self._group_began_s >= _GROUP_S
+            self._group.bytes_ >= _GROUP_BYTES
+            or self._group.objects >= _GROUP_OBJECTS
+            or self._clock.seconds() - self._group.began_s >= _GROUP_S
         )
 
-    async def _hand_over(self, *, commit: bool) -> None:
+    async def _hand_over(self) -> None:
         """Let the worker go on with what has come, once it has done what it has."""
-        await self._done()
+        await self._working
+        self._check()
         steps, self._steps, self._step_bytes = self._steps, [], 0
         if self._expected:
-            steps.insert(0, partial(self._intake.expect, self._expected))
+            steps.insert(0, partial(self._group.intake.expect, self._expected))
             self._expected = []
-        self._working = Deferred.fromCoroutine(self._work(steps, commit=commit))
+        self._working = Deferred.fromCoroutine(self._work(steps))
 
-    async def _done(self) -> None:
-        """Wait for the worker. If it has failed, nothing must be done after it."""
-        await self._working
-        if self._failure is not None:
-            raise self._failure
-
-    async def _work(self, steps: list[Step], *, commit: bool) -> None:
+    async def _work(self, steps: list[Step]) -> None:
         try:
-            self._answer(await self._disk.run(self._do, steps, commit=commit))
+            await self._disk.run(_do_all, steps)
         except Exception as error:
             self._failure = error
 
-    def _do(self, steps: list[Step], *, commit: bool) -> list[Outcome]:
-        for step in steps:
-            step()
-        return self._intake.commit() if commit else []
+    async def _end_group(self) -> None:
+        """Let the group be brought to disk, once the one before is there."""
+        await self._hand_over()
+        await self._committing
+        self._check()
+        group, self._group = self._group, self._begin_group()
+        self._committing = Deferred.fromCoroutine(
+            self._commit(group.intake, self._working)
+        )
+
+    async def _commit(self, intake: ObjectIntake, working: Deferred[None]) -> None:
+        await working
+        if self._failure is not None:
+            await self._disk.run(intake.abandon)
+            return
+        try:
+            self._answer(await self._disk.run(_commit_all, intake))
+        except Exception as error:
+            self._failure = error
+
+    async def _settle(self) -> None:
+        """Wait until the worker has done everything: till then the intakes are its."""
+        await self._working
+        await self._committing
+        await self._disk.run(self._group.intake.abandon)
+
+    def _check(self) -> None:
+        """If the worker has failed, nothing must be done after it."""
+        if self._failure is not None:
+            raise self._failure
 
     def _answer(self, outcomes: list[Outcome]) -> None:
+        just_added = set()
         for outcome in outcomes:
-            self._call.send(
-                AddObjectResponse(outcome.error, outcome.hash_, outcome.added)
-            )
+            # The group before was not on disk yet when an object came again.
+            is_new = outcome.added and outcome.hash_ not in self._just_added
+            if outcome.added:
+                just_added.add(outcome.hash_)
+            self._call.send(AddObjectResponse(outcome.error, outcome.hash_, is_new))
+        self._just_added = just_added
         self._call.channel.flush()
         writable = self._call.channel.writable
         self._unread = 0 if writable else self._unread + len(outcomes)
+
+
+def _do_all(steps: list[Step]) -> None:
+    for step in steps:
+        step()
+
+
+def _commit_all(intake: ObjectIntake) -> list[Outcome]:
+    try:
+        return intake.commit()
+    finally:
+        intake.abandon()
+
+
+def _nothing() -> Deferred[None]:
+    """Nothing to wait for."""
+    done: Deferred[None] = Deferred()
+    done.callback(None)
+    return done

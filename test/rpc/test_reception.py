@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from srpc.peers import GatedWorker, Link, Recorder, make_server
+from twisted.internet import reactor
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from imageserver import gob
 from imageserver.disk import Disk
@@ -27,6 +28,7 @@ from imageserver.srpc.call import Call
 from imageserver.srpc.channel import Channel, Deadlines
 from imageserver.srpc.methods import Method
 from imageserver.testing import InlineWorker
+from imageserver.worker import PoolWorker
 
 MIB = 1 << 20
 LIMIT = 10 * MIB
@@ -85,6 +87,7 @@ class ReceptionCase(SynchronousTestCase):
         )
         self.store.open()
         self.intake: Intake = Intake(self.store)
+        self.make_intake: Any = lambda: self.intake
         self.clock = Clock()
         self.worker: Any = InlineWorker()
         self.link: Any = None
@@ -107,11 +110,8 @@ class ReceptionCase(SynchronousTestCase):
         self.assertEqual(self.peer.take(), b"\n")
 
     async def add_objects(self, call: Call) -> None:
-        reception = Reception(call, self.intake, self.worker, self.check_length)
-        try:
-            await reception.run()
-        finally:
-            await InlineWorker().run(self.intake.abandon)
+        reception = Reception(call, self.make_intake, self.worker, self.check_length)
+        await reception.run()
 
     def check_length(self, length: int) -> None:
         if length > LIMIT:
@@ -254,11 +254,75 @@ class Groups(ReceptionCase):
         self.worker = GatedWorker()
         self.connect()
         self.send(self.object(b"one") + self.object(b"two") + self.end())
-        self.assertEqual(self.peer.data, b"")
-        self.worker.release()
-        self.link.pump()
+        for _ in range(2):  # what has come, then the commit
+            self.assertEqual(self.peer.data, b"")
+            self.worker.release()
+            self.link.pump()
         self.assertEqual(len(self.responses()), 2)
         self.assertStored(b"one", b"two")
+
+    def test_next_group(self):
+        """While a group is brought to disk the next one comes, but no third one."""
+        self.patch(reception_module, "_GROUP_OBJECTS", 1)
+        self.worker = GatedWorker()
+        self.make_intake = lambda: Intake(self.store)
+        self.connect()
+        objects = [b"one", b"two", b"three"]
+        for data in objects:
+            self.send(self.object(data))
+        self.worker.release()  # the first one has come
+        self.link.pump()
+        self.assertEqual(self.worker.runs, 3)  # ... and is committed beside the second
+        commit, steps = self.worker.waiting
+        self.worker.waiting = [steps]
+        self.worker.release()
+        self.link.pump()
+        self.assertEqual(self.worker.runs, 3)
+        self.assertEqual(self.peer.data, b"")
+        self.worker.waiting = [commit]
+        self.send(self.end())
+        while self.worker.waiting:
+            self.worker.release()
+            self.link.pump()
+        hashes = [response.hash_ for response in self.responses()]
+        self.assertEqual(hashes, [sha(data) for data in objects])
+        self.assertStored(*objects)
+        self.assertUsable()
+
+    def test_again_in_the_next_group(self):
+        """An object that comes again, before it is on disk, is new once."""
+        self.patch(reception_module, "_GROUP_OBJECTS", 1)
+        for expected in (False, True):
+            self.setUp()
+            self.worker = GatedWorker()
+            self.make_intake = lambda: Intake(self.store)
+            self.connect()
+            hash_ = sha(b"one") if expected else None
+            self.send(self.object(b"one", hash_) + self.object(b"one", hash_))
+            self.send(self.object(b"one", hash_) + self.end())
+            while self.worker.waiting:
+                self.worker.waiting.reverse()  # what came last is quickest
+                self.worker.release()
+                self.link.pump()
+            added = [response.added for response in self.responses()]
+            self.assertEqual(added, [True, False, False])
+            self.assertStored(b"one")
+
+    def test_failure_while_the_next_group_comes(self):
+        """A failed commit ends the stream; what came meanwhile is not kept."""
+        self.patch(reception_module, "_GROUP_OBJECTS", 1)
+        self.worker = GatedWorker()
+        intakes = [FailingIntake(self.store, fails_at=3), Intake(self.store)]
+        self.make_intake = lambda: intakes.pop(0) if intakes else Intake(self.store)
+        self.connect()
+        self.send(self.object(b"one") + self.object(b"two") + self.object(b"three"))
+        while self.worker.waiting:
+            self.worker.release()
+            self.link.pump()
+        self.assertEqual(self.peer.data, b"")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEnded()
+        self.assertStored()
 
     def test_failed_commit(self):
         """What could not be brought to disk is not acknowledged."""
@@ -395,3 +459,32 @@ class Losses(ReceptionCase):
         self.link.pump()
         self.assertEqual(self.server.accounting.open_connections, 0)
         self.assertEqual(list((self.store.directory / INCOMING).iterdir()), [])
+
+
+class Threads(TestCase):
+    """The same with threads."""
+
+    timeout = 60
+
+    async def test_many_groups(self):
+        """Thousands of objects in small groups are answered in order, and stored."""
+        case = ReceptionCase()
+        case.addCleanup = self.addCleanup
+        self.patch(reception_module, "_GROUP_OBJECTS", 50)
+        self.patch(reception_module, "_BATCH_STEPS", 30)
+        case.setUp()
+        case.worker = PoolWorker(reactor, "test", 4)
+        case.worker.startService()
+        self.addCleanup(case.worker.stopService)
+        case.make_intake = lambda: Intake(case.store)
+        case.connect()
+        objects = [b"object %d" % (n % 1500) for n in range(2000)]
+        case.peer.transport.write(b"".join(map(case.object, objects)) + case.end())
+        answers = []
+        while len(answers) < len(objects):
+            case.link.pump()
+            answers += case.responses()
+            await deferLater(reactor, 0.001)
+        self.assertEqual([a.hash_ for a in answers], [sha(data) for data in objects])
+        self.assertEqual([a.added for a in answers], [True] * 1500 + [False] * 500)
+        case.assertStored(*objects[:1500])
