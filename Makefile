@@ -5,10 +5,13 @@ PYTHON ?= python3
 TREE ?=
 SECONDS ?= 60
 TARGET ?=
+OPERATIONS ?= 100000
+ROUNDS ?= 500
+SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc fuzz clean
+.PHONY: help demo test check unit bench-gob bench-srpc fuzz soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -18,6 +21,8 @@ help:
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
+	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
+	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -56,6 +61,12 @@ fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \
 		$(BIN)/python -m pip install --quiet --editable ".[fuzz]" --config-settings editable_mode=compat
 	PYTHONPATH=.:test $(BIN)/python -m fuzz .fuzz $(SECONDS) $(TARGET)
+
+soak: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m soak $(OPERATIONS) $(SEED) /dev/shm
+
+kills: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
 
 clean:
 	rm -rf $(VENV) .fuzz demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
