@@ -5,10 +5,13 @@ PYTHON ?= python3
 TREE ?=
 SECONDS ?= 60
 TARGET ?=
+OPERATIONS ?= 100000
+ROUNDS ?= 500
+SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants clean
+.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -20,6 +23,8 @@ help:
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
+	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
+	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -67,6 +72,12 @@ mutants: $(READY)
 		$(BIN)/python -m pip install --quiet --editable ".[mutants]" --config-settings editable_mode=compat
 	$(BIN)/mutmut run --max-children 1
 	$(BIN)/mutmut results
+
+soak: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m soak $(OPERATIONS) $(SEED) /dev/shm
+
+kills: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
 
 clean:
 	rm -rf $(VENV) .fuzz mutants demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

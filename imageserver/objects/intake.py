@@ -47,7 +47,7 @@ class Intake:
         self._store = store
         self._lease = lease
         self._in_hand: set[bytes] = set()
-        store.leases.take(self._in_hand)
+        self._has_hand = False
         self._current: _Upload | None = None
         self._outcomes: list[Outcome] = []
         self._seen: dict[bytes, int] = {}
@@ -109,9 +109,14 @@ class Intake:
             self._store.disk.discard(path)
         self._current = None
         self._new.clear()
-        self._store.leases.let_go(self._in_hand)
+        if self._has_hand:
+            self._store.leases.let_go(self._in_hand)
+            self._has_hand = False
 
     def _take(self, hash_: bytes) -> None:
+        if not self._has_hand:  # not earlier: that may have to wait
+            self._store.leases.take(self._in_hand)
+            self._has_hand = True
         with self._store.placing:
             self._in_hand.add(hash_)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 from itertools import count
 
@@ -222,15 +223,14 @@ def test_collected_while_found(opened, monkeypatch) -> None:
     collection = opened.collection()
     known = opened.index.object_sizes
     monkeypatch.setattr(opened.index, "object_sizes", lambda _: {})
-    sync = opened.store.disk.sync
+    sync_names = opened.store.sync_names
 
-    def collect_first(path):
-        if path == opened.store.name(hash_of(A)):
-            collection.delete(*ALL)
-        else:
-            sync(path)
+    def collect_first(paths):
+        collection.delete(*ALL)
+        with suppress(FileNotFoundError):
+            sync_names(paths)
 
-    monkeypatch.setattr(opened.store.disk, "sync", collect_first)
+    monkeypatch.setattr(opened.store, "sync_names", collect_first)
     opened.store.sizes([hash_of(A)])
     assert opened.files() == {}
     assert known([hash_of(A)]) == {}

@@ -54,7 +54,8 @@ def test_clean_up(stopped_daemon: Daemon) -> None:
         assert done == AddImageResponse()
     wait_until(lambda: len(stored_files(stopped_daemon)) == 1)
     assert stored_files(stopped_daemon)[0].read_bytes() == contents[0]
-    assert b"objects that no image uses" in stopped_daemon.log_bytes()
+    said = b"objects that no image uses"
+    wait_until(lambda: said in stopped_daemon.log_bytes())
 
 
 def test_delete(stopped_daemon: Daemon) -> None:
