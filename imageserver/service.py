@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ from imageserver.srpc.credential_files import Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.local_upgrade import LocalUpgrade
-from imageserver.srpc.methods import MethodTable
+from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
@@ -195,66 +195,8 @@ class ImageServer(MultiService):
 
     def _make_server(self) -> CallServer:
         settings = self._settings
-        imports = ObjectImports(
-            self._objects,
-            self._disk,
-            Agent(self._reactor, connectTimeout=_CONNECT_S, pool=self._web_connections),
-            self._reactor,
-            settings.sources,
-        )
-        self._object_service = ObjectService(
-            self._objects,
-            self._disk,
-            imports,
-            self._reactor,
-            settings.object_options,
-        )
-        tree_imports = TreeImports(
-            imports,
-            self._objects,
-            self._database,
-            self._disk,
-            self._metadata,
-            self._reactor,
-            self._object_service.check_length,
-        )
-        template = InformationTemplate(settings.information_database_template)
-        image_service = ImageService(
-            self._database,
-            self._metadata,
-            self._reactor,
-            template,
-            self._loading.pending,
-        )
-        unreferenced = UnreferencedObjectService(
-            self._collection,
-            self._index,
-            time.time_ns,
-            self._metadata,
-            self._background,
-        )
-        open_reads = settings.allow_unauthenticated_reads
         audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
-        self._local_upgrade = LocalUpgrade()
-        methods = MethodTable(
-            [
-                *self._local_upgrade.methods(),
-                *image_service.methods(
-                    open_reads=open_reads, image_bytes=settings.max_image_message
-                ),
-                *tree_imports.methods(),
-                *unreferenced.methods(open_reads=open_reads),
-                *LoggerService(self._watched_log).methods(),
-                *self._object_service.methods(
-                    public_add=settings.allow_public_add_objects,
-                    public_check=settings.allow_public_check_objects,
-                    public_get=settings.allow_public_get_objects,
-                    open_reads=open_reads,
-                    hash_list_bytes=settings.max_hash_list_message,
-                ),
-            ]
-        )
-        written = audited(methods, audit_log, self._metadata)
+        written = audited(self._make_methods(), audit_log, self._metadata)
         methods = MethodTable(self._readiness.gate(written))
         policy = Policy(
             insecure=self._insecure,
@@ -273,6 +215,65 @@ class ImageServer(MultiService):
             limits=settings.connection_limits(descriptors),
             requires_tls=settings.require_tls,
         )
+
+    def _make_methods(self) -> Iterator[Method]:
+        open_reads = self._settings.allow_unauthenticated_reads
+        self._local_upgrade = LocalUpgrade()
+        yield from self._local_upgrade.methods()
+        yield from LoggerService(self._watched_log).methods()
+        unreferenced = UnreferencedObjectService(
+            self._collection,
+            self._index,
+            time.time_ns,
+            self._metadata,
+            self._background,
+        )
+        yield from unreferenced.methods(open_reads=open_reads)
+        image_service = ImageService(
+            self._database,
+            self._metadata,
+            self._reactor,
+            InformationTemplate(self._settings.information_database_template),
+            self._loading.pending,
+        )
+        yield from image_service.methods(
+            open_reads=open_reads, image_bytes=self._settings.max_image_message
+        )
+        yield from self._make_object_methods(open_reads)
+
+    def _make_object_methods(self, open_reads: bool) -> Iterator[Method]:
+        settings = self._settings
+        imports = ObjectImports(
+            self._objects,
+            self._disk,
+            Agent(self._reactor, connectTimeout=_CONNECT_S, pool=self._web_connections),
+            self._reactor,
+            settings.sources,
+        )
+        self._object_service = ObjectService(
+            self._objects,
+            self._disk,
+            imports,
+            self._reactor,
+            settings.object_options,
+        )
+        yield from self._object_service.methods(
+            public_add=settings.allow_public_add_objects,
+            public_check=settings.allow_public_check_objects,
+            public_get=settings.allow_public_get_objects,
+            open_reads=open_reads,
+            hash_list_bytes=settings.max_hash_list_message,
+        )
+        tree_imports = TreeImports(
+            imports,
+            self._objects,
+            self._database,
+            self._disk,
+            self._metadata,
+            self._reactor,
+            self._object_service.check_length,
+        )
+        yield from tree_imports.methods()
 
     def _use(self, credentials: Credentials) -> None:
         """Secure new connections with these."""

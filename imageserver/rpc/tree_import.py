@@ -100,41 +100,18 @@ class TreeImports:
         """
         response = ImportTreeResponse()
         lease = self._objects.leases.begin()
+        tree = _Tree(self._imports, self._objects, self._disk, caller, lease)
         try:
             source, root = self._locate(request.tree_url)
             name = _image_name(request.directory_name, root)
             async with self._running:
                 await self._metadata.run(self._check_name, request, name)
-                made_at = Time.from_nanoseconds(self._database.now_ns())
-                tree = _Tree(self._imports, self._objects, self._disk, caller, lease)
-                began_s = self._clock.seconds()
-                fetched = await tree.fetch_directories(source.below("tree"), root)
-                response = gob.evolve(
-                    response,
-                    tree_bytes_added=fetched.bytes_,
-                    tree_objects_added=fetched.objects,
-                )
-                blobs = source.below("blob")
-                fetched = await tree.fetch_targets(blobs)
-                response = gob.evolve(
-                    response,
-                    tree_bytes_added=response.tree_bytes_added + fetched.bytes_,
-                    tree_objects_added=response.tree_objects_added + fetched.objects,
-                    trees_download_time_ns=self._since(began_s),
-                )
-                began_s = self._clock.seconds()
-                fetched = await tree.fetch_files(blobs, self._check_length)
-                response = gob.evolve(
-                    response,
-                    file_bytes_added=fetched.bytes_,
-                    file_objects_added=fetched.objects,
-                    files_download_time_ns=self._since(began_s),
-                )
                 image = Image(
                     created_by=caller.user,
-                    created_on=made_at,
+                    created_on=Time.from_nanoseconds(self._database.now_ns()),
                     expires_at=request.expires_at,
                 )
+                response = await self._fetch(tree, source, root)
                 make = self._make_image
                 await self._metadata.run(make, name, image, tree, root, caller)
         except RequestError as error:
@@ -143,6 +120,24 @@ class TreeImports:
             await self._disk.run(lease.end)
         return gob.evolve(response, image_name=name)
 
+    async def _fetch(
+        self, tree: _Tree, source: Source, root: bytes
+    ) -> ImportTreeResponse:
+        trees, blobs = source.below("tree"), source.below("blob")
+        began_s = self._clock.seconds()
+        directories = await tree.fetch_directories(trees, root)
+        targets = await tree.fetch_targets(blobs)
+        middle_s = self._clock.seconds()
+        files = await tree.fetch_files(blobs, self._check_length)
+        return ImportTreeResponse(
+            file_bytes_added=files.bytes_,
+            file_objects_added=files.objects,
+            files_download_time_ns=_nanoseconds(self._clock.seconds() - middle_s),
+            tree_bytes_added=directories.bytes_ + targets.bytes_,
+            tree_objects_added=directories.objects + targets.objects,
+            trees_download_time_ns=_nanoseconds(middle_s - began_s),
+        )
+
     def _locate(self, url: str) -> tuple[Source, bytes]:
         """What is above all trees there, and the hash of the one that is meant."""
         source = self._imports.source(url)
@@ -150,9 +145,6 @@ class TreeImports:
         if kind != "tree" or not _HASH.fullmatch(hash_):
             raise RequestError("not a tree")
         return attrs.evolve(source, path=tuple(base[2:])), bytes.fromhex(hash_)
-
-    def _since(self, began_s: float) -> int:
-        return round((self._clock.seconds() - began_s) * _NANOSECONDS)
 
     def _check_name(self, request: ImportTreeRequest, name: str) -> None:
         index = self._database.index
@@ -169,6 +161,10 @@ class TreeImports:
         data = gob.Encoder().encode(gob.evolve(image, file_system=file_system))
         scanned: ScannedImage = gob.decode(data, ScannedImage).value
         self._database.add(name, scanned, caller)
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * _NANOSECONDS)
 
 
 def _image_name(directory: str, root: bytes) -> str:
