@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from stores import Stores
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from imageserver.disk import Disk
 from imageserver.errors import StoreError
-from imageserver.images.database import ImageDatabase
 from imageserver.images.missing import MissingObjects
-from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
 from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.leases import LEASE_NS
 from imageserver.objects.reconciliation import Reconciliation
 from imageserver.objects.scrub import Scrub
-from imageserver.objects.store import ObjectStore
 from imageserver.testing import InlineWorker
 from imageserver.upkeep import Upkeep
 
@@ -52,20 +48,10 @@ class UpkeepCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Empty stores; nothing has begun."""
-        root = Path(self.enterContext(TemporaryDirectory()))
-        for name in ("images", "objects"):
-            (root / name).mkdir()
-        self.index = SqliteIndex(root / "index", root / "objects", root / "images")
-        self.index.open()
-        self.addCleanup(self.index.close)
         self.now_ns = 10**18
-        self.store = ObjectStore(
-            root / "objects", self.index, Disk(), lambda: self.now_ns
-        )
-        self.store.open()
-        self.database = ImageDatabase(
-            root / "images", self.index, self.store, Disk(), lambda: self.now_ns
-        )
+        stores = Stores(self, lambda: self.now_ns)
+        self.index, self.store = stores.index, stores.objects
+        self.database = stores.database
         self.scrub = Scrub(self.store, self.index, lambda: self.now_ns, WEEK_NS)
         self.scrub_rate = 0
         self.missing = MissingObjects(self.database, self.index)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
+from stores import Stores
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from imageserver.disk import Disk
 from imageserver.errors import PeerClosed
-from imageserver.images.database import ImageDatabase
 from imageserver.images.information import InformationTemplate
-from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
 from imageserver.model.image_messages import (
@@ -22,7 +17,6 @@ from imageserver.model.image_messages import (
     GetImageResponse,
 )
 from imageserver.model.inode import DirectoryInode
-from imageserver.objects.store import ObjectStore
 from imageserver.rpc.image_changes import ImageChanges
 from imageserver.rpc.image_download import ImageDownload, StoredResponse
 from imageserver.srpc.access import ANONYMOUS, Caller
@@ -36,15 +30,7 @@ class Waiting(SynchronousTestCase):
 
     def setUp(self) -> None:
         """An empty database that has its root."""
-        root = Path(self.enterContext(TemporaryDirectory()))
-        for name in ("images", "objects"):
-            (root / name).mkdir(parents=True)
-        index = SqliteIndex(root / "index", root / "objects", root / "images")
-        index.open()
-        self.addCleanup(index.close)
-        index.add_directory(".", "")
-        objects = ObjectStore(root / "objects", index, Disk(), lambda: 1)
-        database = ImageDatabase(root / "images", index, objects, Disk(), lambda: 1)
+        database = Stores(self, lambda: 1).database
         self.clock = Clock()
         self.download = ImageDownload(
             database, InlineWorker(), self.clock, InformationTemplate("")

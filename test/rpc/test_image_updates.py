@@ -4,26 +4,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import recorded
 from srpc.peers import Link, Recorder, make_server
+from stores import Stores
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from imageserver.disk import Disk
 from imageserver.gob import Encoder, Time
 from imageserver.images.changes import Change, Operation
-from imageserver.images.database import ImageDatabase
-from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.image_messages import (
     GetFilteredImageUpdatesRequest,
     ImageUpdate,
 )
-from imageserver.objects.store import ObjectStore
 from imageserver.rpc import image_updates
 from imageserver.rpc.image_server import ImageService
 from imageserver.srpc.channel import Channel, Deadlines
@@ -36,17 +31,7 @@ class Updates(SynchronousTestCase):
     """Clients follow a database in memory connections."""
 
     def setUp(self) -> None:
-        root = Path(self.enterContext(TemporaryDirectory()))
-        for name in ("images", "objects"):
-            (root / name).mkdir()
-        index = SqliteIndex(root / "index", root / "objects", root / "images")
-        index.open()
-        self.addCleanup(index.close)
-        index.add_directory(".", "")
-        objects = ObjectStore(root / "objects", index, Disk(), self.now_ns)
-        self.database = ImageDatabase(
-            root / "images", index, objects, Disk(), self.now_ns
-        )
+        self.database = Stores(self, self.now_ns).database
         self.clock = Clock()
         service = ImageService(self.database, InlineWorker(), self.clock)
         methods = service.methods(open_reads=False)

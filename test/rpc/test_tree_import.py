@@ -4,26 +4,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 from rpc.web import Response, Web, serve
+from stores import Stores
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from imageserver.disk import Disk
 from imageserver.errors import RequestError
 from imageserver.gob import Time
-from imageserver.images.database import ImageDatabase
 from imageserver.images.inspection import read_file_system
-from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
 from imageserver.model.image_messages import ImportTreeRequest, ImportTreeResponse
 from imageserver.model.inode import DirectoryInode, RegularInode, SymlinkInode
-from imageserver.objects.store import ObjectStore
 from imageserver.rpc import tree_import
 from imageserver.rpc.import_sources import ImportSources
 from imageserver.rpc.object_import import ObjectImports
@@ -53,18 +48,8 @@ class Trees(SynchronousTestCase):
     """Imports into a real store and database."""
 
     def setUp(self) -> None:
-        root = Path(self.enterContext(TemporaryDirectory()))
-        for name in ("images", "objects"):
-            (root / name).mkdir()
-        index = SqliteIndex(root / "index", root / "objects", root / "images")
-        index.open()
-        self.addCleanup(index.close)
-        index.add_directory(".", "")
-        self.objects = ObjectStore(root / "objects", index, Disk(), self.now_ns)
-        self.objects.open()
-        self.database = ImageDatabase(
-            root / "images", index, self.objects, Disk(), self.now_ns
-        )
+        stores = Stores(self, self.now_ns)
+        self.objects, self.database = stores.objects, stores.database
         self.clock = Clock()
         self.departures: list[Deferred[None]] = []
         self.caller = Caller(Identity("ann"), True, "", self.departure)

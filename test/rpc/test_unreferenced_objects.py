@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 from srpc.peers import Link, Recorder, make_server
+from stores import Stores
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent
 
 from imageserver import gob
-from imageserver.disk import Disk
-from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
 from imageserver.model.image_messages import (
     DeleteUnreferencedObjectsRequest,
@@ -25,7 +21,6 @@ from imageserver.model.image_messages import (
 from imageserver.model.object_messages import AddObjectRequest
 from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.leases import LEASE_NS
-from imageserver.objects.store import ObjectStore
 from imageserver.rpc import unreferenced_objects
 from imageserver.rpc.import_sources import ImportSources
 from imageserver.rpc.object_import import ObjectImports
@@ -39,17 +34,9 @@ class UnreferencedObjects(SynchronousTestCase):
     """A server with an empty store."""
 
     def setUp(self) -> None:
-        root = Path(self.enterContext(TemporaryDirectory()))
-        for name in ("images", "objects"):
-            (root / name).mkdir()
-        self.index = SqliteIndex(root / "index", root / "objects", root / "images")
-        self.index.open()
-        self.addCleanup(self.index.close)
         self.now_ns = 10**18
-        self.store = ObjectStore(
-            root / "objects", self.index, Disk(), lambda: self.now_ns
-        )
-        self.store.open()
+        stores = Stores(self, lambda: self.now_ns)
+        self.index, self.store = stores.index, stores.objects
         self.obstacle = ""
         collection = Collection(
             self.store, self.index, CleanupLimits(), lambda: self.obstacle
