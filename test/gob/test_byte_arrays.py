@@ -77,6 +77,7 @@ def test_one(piece, array) -> None:
         b"\1\1\xff",
         b"\1\1\xfe\1\0",
         b"\xff\xff\xff\xff\xff\xff\xff",
+        b"\1\1\1\0\x80\1\1\1",  # as if there were two
     ],
 )
 def test_malformed(piece) -> None:

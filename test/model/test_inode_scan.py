@@ -350,6 +350,29 @@ def test_malformed_hashes(parts) -> None:
             gob.decode(data, type_)
 
 
+DIRECTORY = DirectoryInode((DirectoryEntry(b"abc", 7),))
+LINK = SymlinkInode(target=b"abc")
+
+
+@pytest.mark.parametrize(
+    ("inode", "old", "new"),
+    [
+        (DIRECTORY, b"\3abc", b"\2abc"),
+        (DIRECTORY, b"\3abc", b"\4abc"),
+        (LINK, b"\3abc", b"\2abc"),
+        (LINK, b"\3abc", b"\4abc"),
+        (LINK, b"\6\3\3abc", b"\5\3\3abc"),
+        (LINK, b"\6\3\3abc", b"\7\3\3abc"),
+    ],
+)
+def test_wrong_lengths(inode, old, new) -> None:
+    """A wrong length is an error in both."""
+    data = gob.Encoder().encode(FileSystem({5: inode}))
+    assert data.count(old) == 1
+    for type_ in (FileSystem, ScannedFileSystem):
+        assert outcome(data.replace(old, new), type_) is None
+
+
 def test_contradictions() -> None:
     """Nil inodes and numbers that are used twice are told, not taken for errors."""
     data = gob.Encoder().encode(FileSystem({5: None, 6: SymlinkInode()}))
