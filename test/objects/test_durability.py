@@ -370,3 +370,43 @@ def test_crash_in_a_scrub(open_store, power) -> None:
         if finished:
             break
     assert number > 5
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_delete_crash(open_store, power) -> None:
+    """Whenever the process dies while it deletes, what is known is there."""
+    hashes = [hash_of(content) for content in MANY]
+    for number in count():
+        stored = open_store()
+        stored.upload(*MANY)
+        stored.index.close()
+        faults = Faults(number)
+        dying = open_store(faults)
+        try:
+            dying.store.delete(hashes)
+        except Crash:
+            pass
+        if power:
+            dying.store.disk.lose_power()
+        else:
+            dying.store.disk.close()
+        dying.index.close()
+        again = open_store()
+        sizes = again.index.object_sizes(hashes)
+        assert all(again.store.is_stored(hash_, size) for hash_, size in sizes.items())
+        for name, content in again.files().items():
+            assert hash_of(content).hex() == name.replace("/", "")
+        again.index.close()
+        if len(faults.log) <= number:
+            assert not sizes
+            return
+
+
+def test_delete_fault(open_store) -> None:
+    """What cannot be removed is an error; it is found again when asked for."""
+    open_store().upload(*FEW)
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    failing = open_store(Faults(1, error, lasting=True))
+    with pytest.raises(OSError, match="Read-only"):
+        failing.store.delete([hash_of(content) for content in FEW])
+    assert open_store().store.sizes([hash_of(FEW[0])]) == {hash_of(FEW[0]): len(FEW[0])}
