@@ -67,7 +67,8 @@ class ObjectSending:
             for reader in loaded:
                 await stream.send_object(reader)
         finally:
-            await self._disk.run(_close_all, loaded)
+            # Nobody waits for that: the client may have all it wants, and go.
+            self._disk.run(_close_all, loaded)
 
     def _load(self, batches: Iterator[_Batch]) -> _Loaded | None:
         """The content of the next small objects, or the next large ones, opened."""
