@@ -189,8 +189,8 @@ class Reception:
     async def _settle(self) -> None:
         """Wait until the worker has done everything: till then the intakes are its."""
         await self._working
-        await self._committing
         await self._disk.run(self._group.intake.abandon)
+        await self._committing  # last, since the client may go once it has its answers
 
     def _check(self) -> None:
         """If the worker has failed, nothing must be done after it."""

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from imageserver import gob
+from imageserver.errors import ObjectNotFound
 from imageserver.model.hash import hash_of
 from imageserver.model.object_messages import (
     AddObjectRequest,
@@ -152,6 +153,56 @@ class GetObjects(ServiceCase):
     def test_damaged_small(self) -> None:
         """A small one, after large ones and beside small ones."""
         self.check_damaged(SMALL[4], LARGE, SMALL[0])
+
+    def test_cannot_be_read(self) -> None:
+        """A disk that fails breaks the connection, and is no failure of ours."""
+
+        def fail(*_: Any) -> Any:
+            raise OSError(5, "Input/output error")
+
+        for method, content in (("read_objects", SMALL[0]), ("reader", LARGE)):
+            self.patch(self.storage, method, fail)
+            client = self.connect()
+            response = answer(sizes=(len(content),))
+            self.assertEqual(client.get(content), response)
+            self.assertTrue(client.channel.closed)
+        self.assertEqual(self.server.accounting.crashed_calls, 0)
+
+    def test_one_of_several_gone(self) -> None:
+        """What was opened is closed when another one cannot be."""
+        readers: list[Any] = []
+        real = self.storage.reader
+        closed: list[Any] = []
+
+        class Reader:
+            def __init__(self, inner: Any) -> None:
+                self.inner = inner
+                self.size = inner.size
+                self.descriptor = None
+                self.read = inner.read
+
+            def close(self) -> None:
+                closed.append(self)
+
+        def reader(hash_: bytes, size: int) -> Any:
+            if len(readers) == 3:
+                raise ObjectNotFound(hash_)
+            readers.append(Reader(real(hash_, size)))
+            return readers[-1]
+
+        self.patch(self.storage, "reader", reader)
+        client = self.connect()
+        client.get(*[LARGE] * 5)
+        self.assertTrue(client.channel.closed)
+        self.assertEqual(closed, readers)
+        readers.clear()
+        closed.clear()
+        client = self.connect()
+        client.peer.transport.pauseProducing()
+        client.get(*[LARGE] * 3)
+        client.link.left.lose(ConnectionError())
+        self.assertEqual(closed, readers)
+        self.assertEqual(len(closed), 3)
 
     def test_damaged_without_verifying(self) -> None:
         """Without the flag objects are sent as they are."""
