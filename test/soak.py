@@ -99,7 +99,7 @@ class Soak:
             self.break_off_upload: 3,
             self.add_image: 20,
             self.add_any_image: 8,
-            self.delete_image: 15,
+            self.delete_image: 28,
             self.connect: 4,
             self.disconnect: 4,
             self.pass_time: 20,

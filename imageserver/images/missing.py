@@ -78,7 +78,7 @@ class MissingObjects:
         """
         patterns = {escape(hash_): hash_ for hash_ in hashes}
         images: dict[bytes, list[str]] = {hash_: [] for hash_ in patterns.values()}
-        for record in self._database.index.images():
+        for record in list(self._database.index.images()):
             if self._stopping:
                 break
             try:

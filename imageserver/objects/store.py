@@ -29,6 +29,7 @@ _RESERVE_BYTES = 64 << 20
 _REST_DIGITS = 124
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HEX = frozenset("0123456789abcdef")
+_RECORDED_AT_ONCE = 500
 _SYNC_ONE_BY_ONE = 8
 """Up to so many objects are synced each; more are cheaper with the file system."""
 
@@ -153,6 +154,12 @@ class ObjectStore:
         paths = [self.name(hash_) for hash_ in sizes]
         self.sync_files(paths)
         self.sync_names(paths)
+        hashes = list(sizes)
+        for first in range(0, len(hashes), _RECORDED_AT_ONCE):
+            some = {h: sizes[h] for h in hashes[first : first + _RECORDED_AT_ONCE]}
+            self._record_some(some)
+
+    def _record_some(self, sizes: Mapping[bytes, int]) -> None:
         with self.placing:  # what was collected meanwhile must not come back
             there = {h: size for h, size in sizes.items() if self.is_file(h, size)}
             self.index.add_objects(there, self.now_ns(), self.leases.until_ns())
