@@ -17,9 +17,10 @@ from pathlib import Path
 
 import attrs
 from calls import fetch, image_of, send_objects
-from processes import Certificates, Client, Daemon
+from processes import Certificates, Client, Daemon, wait_until
 
 from imageserver import gob
+from imageserver.errors import GobDecodeError
 from imageserver.fsck.command import main as fsck
 from imageserver.model.hash import hash_of
 from imageserver.model.image_messages import (
@@ -57,7 +58,11 @@ class Promises:
 
 
 class Kills:
-    """One daemon after the other on the same data."""
+    """One daemon after the other on the same data.
+
+    Every second one leases uploads for a second only, and has had time to look at all
+    objects, so that it collects what the one before has left.
+    """
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
         """Kill ``daemon`` at moments that ``seed`` decides."""
@@ -73,11 +78,13 @@ class Kills:
         """Start, work, kill, check; so many times."""
         for number in range(rounds):
             leased = number % 2 == 0
-            lease = "1h" if leased else "1s"
+            lease = "1m" if leased else "1s"
             self._daemon.start(*INSECURE, f"-uploadLease={lease}", "-scrubRate=1GiB")
             if number:
                 self._check_promises()
             self.promises.objects.clear()
+            if not leased:  # till then nothing is collected
+                wait_until(lambda: b"looked at all" in self._daemon.log_bytes())
             self._work_and_kill()
             if not leased:
                 self.promises.objects.clear()
@@ -109,7 +116,7 @@ class Kills:
             with closing(Client(self._daemon.port, None)) as client:
                 while True:
                     work(client)
-        except (OSError, AssertionError) as error:
+        except (OSError, AssertionError, GobDecodeError) as error:
             if not self._killed:  # else this is how it is felt
                 self._faults.append(error)
 
