@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,7 @@ class Intake:
 
     def expect(self, hashes: Sequence[bytes]) -> None:
         """See :class:`~imageserver.objects.base.ObjectIntake`."""
+        self._take(hashes)  # first: what is found must not be collected
         try:
             known = self._store.index.object_sizes(hashes)
         except StoreError:
@@ -66,7 +67,7 @@ class Intake:
         """See :class:`~imageserver.objects.base.ObjectIntake`."""
         known = False
         if expected_hash is not None:
-            self._take(expected_hash)
+            self._take([expected_hash])
             known = self._has(expected_hash, length)
         self._current = _Upload(self._store, length, expected_hash, known)
 
@@ -113,12 +114,12 @@ class Intake:
             self._store.leases.let_go(self._in_hand)
             self._has_hand = False
 
-    def _take(self, hash_: bytes) -> None:
+    def _take(self, hashes: Iterable[bytes]) -> None:
         if not self._has_hand:  # not earlier: that may have to wait
             self._store.leases.take(self._in_hand)
             self._has_hand = True
         with self._store.placing:
-            self._in_hand.add(hash_)
+            self._in_hand.update(hashes)
 
     def _let_go(self) -> None:
         """Let go of all but the object that is coming in."""
@@ -164,7 +165,7 @@ class Intake:
 
     def _finish(self, upload: _Upload) -> Outcome:
         outcome = upload.finish()
-        self._take(outcome.hash_)
+        self._take([outcome.hash_])
         if outcome.error:
             upload.discard()
         elif upload.path is None:

@@ -236,6 +236,24 @@ def test_collected_while_found(opened, monkeypatch) -> None:
     assert known([hash_of(A)]) == {}
 
 
+def test_collected_before_it_begins(opened) -> None:
+    """What is expected is not collected, though it has not begun yet."""
+    opened.upload(A)
+    opened.end_leases()
+    intake = Intake(opened.store)
+    intake.expect([hash_of(A), hash_of(B)])
+    opened.collection().delete(*ALL)
+    intake.begin(len(A), hash_of(A))
+    intake.write(A)
+    [outcome] = intake.commit()
+    assert (outcome.added, outcome.error) == (False, "")
+    assert list(opened.files().values()) == [A]
+    intake.abandon()
+    opened.end_leases()
+    opened.collection().delete(*ALL)
+    assert opened.files() == {}
+
+
 def send(opened, content, seen):
     """Upload an object, whose hash is known before."""
     seen.append(opened.upload(content, expected=True)[0].error == "")
