@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
@@ -39,6 +41,20 @@ def bind(reactor: Any, number: int, address: str, factory: Factory) -> IListenin
         else:
             return port
     raise ConfigError(f"cannot listen on port {number}: {refusals[-1]}")
+
+
+def inherited_descriptors(reactor: Any) -> list[int]:
+    """The sockets that a supervisor has opened for us: ``LISTEN_FDS``.
+
+    By way of endpoints, because Twisted takes the variables out of the environment as
+    soon as it is imported.
+    """
+    found: list[int] = []
+    with suppress(IndexError):
+        while True:
+            description = f"systemd:domain=INET:index={len(found)}"
+            found.append(serverFromString(reactor, description).fileno)
+    return found
 
 
 def adopt(
