@@ -109,7 +109,8 @@ def test_command_line(stopped_daemon: Daemon) -> None:
         ("-certFile=/nonexistent", "imageserver: missing certificate: /nonexistent"),
     ):
         code, error = run(stopped_daemon.command(flag))
-        assert (code, error.startswith(text)) == (1, True), error
+        last = error.splitlines()[-1]
+        assert (code, last.startswith(text)) == (1, True), error
 
 
 def test_port_in_use(stopped_daemon: Daemon) -> None:
