@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
-from imageserver.config import Settings
+from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
@@ -347,8 +347,10 @@ class ImageServer(MultiService):
         self._drop_privileges()
         settings = self._settings
         globalLogPublisher.addObserver(self._watched_log)
-        for directory in sorted({settings.image_dir, settings.object_dir}):
-            self._locks.append(lock_directory(Path(directory)))
+        directories = {Path(settings.image_dir), Path(settings.object_dir)}
+        for directory in sorted(directories):
+            self._locks.append(lock_directory(directory))
+        refuse_reference(directories)
         if self._insecure:
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
