@@ -126,9 +126,17 @@ def make_service(
     keep_pauses_short()
     _raise_descriptor_limit()
     drop = partial(_become, settings.username) if settings.username else lambda: None
-    inherited = inherited_descriptors(reactor)
+    inherited = inherited_descriptors(reactor, os.environ)
     supervisor = Supervisor(reactor, os.environ, os.getpid())
-    service = ImageServer(reactor, settings, drop, failed, supervisor, inherited)
+    service = ImageServer(
+        reactor,
+        settings,
+        drop,
+        failed,
+        supervisor,
+        inherited,
+        lambda: output.files,
+    )
 
     def reload() -> None:
         _log.info("asked to reload")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,17 +43,18 @@ def bind(reactor: Any, number: int, address: str, factory: Factory) -> IListenin
     raise ConfigError(f"cannot listen on port {number}: {refusals[-1]}")
 
 
-def inherited_descriptors(reactor: Any) -> list[int]:
+def inherited_descriptors(reactor: Any, environment: Mapping[str, str]) -> list[int]:
     """The sockets that a supervisor has opened for us: ``LISTEN_FDS``.
 
-    By way of endpoints, because Twisted takes the variables out of the environment as
-    soon as it is imported.
+    By way of endpoints, because Twisted takes that variable out of the environment as
+    soon as it is imported; not their names, which tell whether there are any.
     """
     found: list[int] = []
-    with suppress(IndexError):
-        while True:
-            description = f"systemd:domain=INET:index={len(found)}"
-            found.append(serverFromString(reactor, description).fileno)
+    if "LISTEN_FDNAMES" in environment:
+        with suppress(IndexError):
+            while True:
+                description = f"systemd:domain=INET:index={len(found)}"
+                found.append(serverFromString(reactor, description).fileno)
     return found
 
 
