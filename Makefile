@@ -14,7 +14,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit docs deb bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
+.PHONY: help demo test check unit docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -31,6 +31,7 @@ help:
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
 	@echo "make docs    the pages of the documentation that are made from the program"
 	@echo "make deb     a Debian package, in build/deb"
+	@echo "make clean-room  what CI runs, in a fresh Debian (root, debootstrap)"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -101,6 +102,9 @@ deb:
 		lintian --allow-root --suppress-tags no-manual-page --fail-on error,warning $(DEB_BUILD)/*.deb; \
 	else echo "No lintian: the package is not checked"; fi
 	@ls $(DEB_BUILD)/*.deb
+
+clean-room:
+	.ci/clean-room
 
 clean:
 	rm -rf $(VENV) .fuzz mutants demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
