@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
-from imageserver.config import Settings
+from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
@@ -32,6 +32,7 @@ from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.listening import adopt, bind
 from imageserver.log import Log
+from imageserver.log_files import LogFiles
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
@@ -76,6 +77,7 @@ class ImageServer(MultiService):
         ports: what the server listens on, once it does.
         credentials: our certificate, and whom we trust.
         metrics: what is measured.
+        log_files: gives the files of the log, if there are any.
     """
 
     _log = Logger()
@@ -88,6 +90,7 @@ class ImageServer(MultiService):
         failed: Callable[[Exception], None],
         supervisor: Supervisor,
         inherited: Sequence[int] = (),
+        log_files: Callable[[], LogFiles | None] = lambda: None,
     ) -> None:
         """Put everything together; nothing is started yet.
 
@@ -99,6 +102,7 @@ class ImageServer(MultiService):
             failed: told if the data cannot be loaded.
             supervisor: told when we are ready, and when we stop.
             inherited: sockets to listen on, instead of a port of our own.
+            log_files: gives the files of the log, if there are any.
 
         Raises:
             CertificateError: the certificates cannot be used.
@@ -108,6 +112,7 @@ class ImageServer(MultiService):
         self.ports: list[IListeningPort] = []
         self._supervisor = supervisor
         self._inherited = inherited
+        self.log_files = log_files
         self._reactor = reactor
         self._settings = settings
         self._drop_privileges = drop_privileges
@@ -347,8 +352,10 @@ class ImageServer(MultiService):
         self._drop_privileges()
         settings = self._settings
         globalLogPublisher.addObserver(self._watched_log)
-        for directory in sorted({settings.image_dir, settings.object_dir}):
-            self._locks.append(lock_directory(Path(directory)))
+        directories = {Path(settings.image_dir), Path(settings.object_dir)}
+        for directory in sorted(directories):
+            self._locks.append(lock_directory(directory))
+        refuse_reference(directories)
         if self._insecure:
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
