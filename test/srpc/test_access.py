@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imageserver.srpc import access
 from imageserver.srpc.access import (
     ANONYMOUS,
     Caller,
@@ -16,6 +17,14 @@ from imageserver.srpc.access import (
     has_method_access,
     pattern_matches,
 )
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """What was found out in one test is found out anew in the next."""
+    access._compile.cache_clear()
+    access._any_matches.cache_clear()
+
 
 # From the rules and the tests of Go's path/filepath, for names without separators.
 MATCHES = [
