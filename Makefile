@@ -55,10 +55,10 @@ check: $(READY)
 
 test: check
 	ONCE=1 $(MAKE) --no-print-directory demo
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -m "not system"
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile -m "not system"
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
