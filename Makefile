@@ -14,7 +14,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
+.PHONY: help demo test check unit coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -29,6 +29,7 @@ help:
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
+	@echo "make coverage  what no test runs"
 	@echo "make docs    the pages of the documentation that are made from the program"
 	@echo "make deb     a Debian package, in build/deb"
 	@echo "make clean-room  what CI runs, in a fresh Debian (root, debootstrap)"
@@ -88,6 +89,9 @@ soak: $(READY)
 
 kills: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
 
 docs: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m generated_pages

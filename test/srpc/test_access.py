@@ -28,6 +28,14 @@ def forget() -> None:
 
 # From the rules and the tests of Go's path/filepath, for names without separators.
 MATCHES = [
+    ("[a]", "X", False),
+    ("[ab]", "X", False),
+    ("[z-a]", "X", False),
+    ("[^z-a]b", "xb", True),
+    ("[^z-a]b", "x", False),
+    ("[^a]", "^", True),
+    ("[^a]", "[", True),
+    ("[a-]b]", "b", False),
     ("abc", "abc", True),
     ("*", "abc", True),
     ("*c", "abc", True),
