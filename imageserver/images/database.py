@@ -65,6 +65,7 @@ class ImageDatabase:
         quarantine: where damaged files are put.
         objects: the objects that images need.
         expiration_limits: how far off expirations may be put.
+        keeps_expired: whether images stay when their time has come.
     """
 
     _log = Logger()
@@ -80,6 +81,7 @@ class ImageDatabase:
         *,
         expiration_limits: ExpirationLimits | None = None,
         is_group: Callable[[str], bool] = is_group,
+        keeps_expired: bool = False,
     ) -> None:
         self.directory = directory
         self.index = index
@@ -90,6 +92,7 @@ class ImageDatabase:
         self.files = ImageFiles(directory, index, disk, now_ns, self.changes)
         self.objects = objects
         self.expiration_limits = expiration_limits or ExpirationLimits()
+        self.keeps_expired = keeps_expired
         self._is_group = is_group
         self._busy: set[str] = set()
         self._lock = threading.Lock()
@@ -209,6 +212,8 @@ class ImageDatabase:
         Raises:
             StoreError: the index fails.
         """
+        if self.keeps_expired:
+            return []
         records = self.index.expired(self.now_ns())
         return [record.name for record in records if self._expire(record)]
 
@@ -286,6 +291,24 @@ class ImageDatabase:
             place_directory(self.disk, self.directory, name, owner_group)
         self._record_directory(name, owner_group)
         yield name
+
+    def put_directory(self, name: str, owner_group: str) -> None:
+        """Have a directory that belongs to a group, which may be unknown here.
+
+        Raises:
+            RequestError: an image has that name, or it cannot be one.
+            StoreError: it cannot be made.
+        """
+        check_directory_name(name)
+        with self._lock:
+            if self.index.owner_group(name) == owner_group:
+                return
+            if self.index.owner_group(directory_of(name)) is None:
+                raise RequestError(f"no metadata for: {directory_of(name)}")
+            with told(f"cannot make directory: {name}"):
+                self.files.remove_tombstone(name)
+                place_directory(self.disk, self.directory, name, owner_group)
+            self._record_directory(name, owner_group)
 
     def _record_directory(self, name: str, owner_group: str) -> None:
         made = Change(Operation.MAKE_DIRECTORY, name, owner_group=owner_group)
