@@ -349,6 +349,8 @@ class ImageServer(MultiService):
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
             )
+        for name in settings.unused:
+            self._log.info("-{name} has no effect in this server", name=name)
         self._index.open()
         self._objects.open()
         super().startService()
@@ -396,6 +398,7 @@ class ImageServer(MultiService):
 
     async def _load_images(self) -> None:
         loading = self._loading
+        await self._metadata.run(self._missing.resume)
         await self._metadata.run(loading.begin)
         if not self.running:
             return
