@@ -118,6 +118,21 @@ class ImageDatabase:
             dismiss(image)
 
     def _add(self, name: str, image: ScannedImage | None, caller: Caller) -> None:
+        with self.admitted(name, image, caller) as admitted:
+            if admitted is not None:
+                self.store(name, admitted)
+
+    @contextmanager
+    def admitted(
+        self, name: str, image: ScannedImage | None, caller: Caller
+    ) -> Iterator[Admitted | None]:
+        """Check a new image, and have its objects in hand for the time of a block.
+
+        ``None`` comes in place of an image that has expired already.
+
+        Raises:
+            RequestError: the image or the caller is refused.
+        """
         check_image_name(name)
         if self.index.image(name) is not None:
             raise ImageExists("image already exists")
@@ -126,14 +141,12 @@ class ImageDatabase:
         admitted = measure(image)
         with self.objects.leases.holding(admitted.references):
             admit(admitted, self.objects)
-            self._keep(name, admitted, caller)
-
-    def _keep(self, name: str, admitted: Admitted, caller: Caller) -> None:
-        if self.has_expired(admitted.image):
-            self._log.warn("ignoring already expired image: {name}", name=name)
-            return
-        check_image_change(self.index, caller, name, None)
-        self.store(name, admitted)
+            if self.has_expired(image):
+                self._log.warn("ignoring already expired image: {name}", name=name)
+                yield None
+            else:
+                check_image_change(self.index, caller, name, None)
+                yield admitted
 
     def has_expired(self, image: ScannedImage) -> bool:
         """Whether the time of an image has come."""
