@@ -10,7 +10,9 @@ from twisted.logger import Logger
 from imageserver.client.image_server import ImageServerClient
 from imageserver.errors import (
     CallError,
+    ImageNotFound,
     InvalidImage,
+    MethodDenied,
     ReplicationError,
     ReplicationRefused,
 )
@@ -65,13 +67,18 @@ class ImageBringer:
         """Have an image as the master has it.
 
         Raises:
+            ImageNotFound: the master does not have it.
             ReplicationRefused: it cannot be had as it is there.
             ImageServerError: it cannot be had now.
         """
         record = await self._metadata.run(self._images.find, name)
         if record is None:
             await self._fetch(name)
-        elif record.expires and not self._ignore_expiring:
+        elif not record.expires or self._ignore_expiring:
+            # Told of an image that is here: has the master told in order?
+            if not await self._master.check_image(name):
+                raise ImageNotFound(f"{name}: not found")
+        else:
             await self._extend(record)
 
     async def _extend(self, record: ImageRecord) -> None:
@@ -80,7 +87,7 @@ class ImageBringer:
             expires_at = await self._master.get_image_expiration(name)
         except CallError as error:
             if str(error) == _NOT_FOUND:
-                return  # it has just expired there, and will do so here
+                raise ImageNotFound(f"{name}: not found") from error
             raise
         if await self._metadata.run(self._images.extend, name, expires_at):
             self._log.info("Replicator({name}): extended expiration time", name=name)
@@ -92,9 +99,14 @@ class ImageBringer:
             ignore_file_system_if_expiring=self._ignore_expiring,
             timeout_ns=_PATIENCE_NS,
         )
-        image = await self._master.get_scanned_image(request)
+        try:
+            image = await self._master.get_scanned_image(request)
+        except MethodDenied:
+            raise
+        except CallError as error:
+            raise ReplicationRefused(str(error)) from error
         if image is None:
-            raise ReplicationError(f"{name}: not found")
+            raise ImageNotFound(f"{name}: not found")
         if self._ignore_expiring and not image.expires_at.is_zero:
             return
         self._log.debug("Replicator({name}): downloaded image", name=name)

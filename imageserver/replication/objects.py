@@ -181,6 +181,8 @@ class ObjectFetcher:
 
     def _forget_stream(self, _: None, running: Deferred[None]) -> None:
         self._running.discard(running)
+        if not self._has_ended:
+            self._start_streams()  # something may have come while it ended
 
     async def _run_stream(self) -> None:
         """Fetch objects until there are no more."""

@@ -214,6 +214,14 @@ class Plan:
         if self._running.pop(task.key, None) is task:
             self._go_on(task.key)
 
+    def forget(self, task: Task) -> None:
+        """The master does not have an image after all.
+
+        It may have told of the deletion first, or the image has expired.
+        """
+        if self._running.get(task.key) is task and task.key not in self._after:
+            self._images.discard(task.name)
+
     def fail(self, task: Task, reason: str, now_s: float, *, refused: bool) -> None:
         """Something could not be done.
 

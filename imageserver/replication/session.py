@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from imageserver.client.image_server import ImageServerClient
 from imageserver.client.image_updates import follow_images
 from imageserver.errors import (
+    ImageNotFound,
     ImageServerError,
     InvalidName,
     ReplicationRefused,
@@ -249,12 +250,20 @@ class Session:
             case Kind.MAKE:
                 await run(images.put_directory, task.name, task.owner_group)
             case Kind.BRING:
-                await self._bringer.bring(task.name)
+                await self._bring(task)
             case Kind.DELETE:
                 await self._delete(task)
             case Kind.REMOVE:
                 self._log_removal(task)
                 await run(images.remove_directory, task.name)
+
+    async def _bring(self, task: Task) -> None:
+        try:
+            await self._bringer.bring(task.name)
+        except ImageNotFound:
+            self._plan.forget(task)
+            if not self._around.rules.archives:
+                await self._delete(task)
 
     async def _delete(self, task: Task) -> None:
         """Delete an image, unless the master, asked once more, has it after all.
@@ -271,7 +280,7 @@ class Session:
         await self._around.metadata.run(self._around.images.delete, task.name)
 
     def _log_removal(self, task: Task) -> None:
-        what = task.kind.value
+        what = "delete directory" if task.kind is Kind.REMOVE else "delete image"
         if task.is_unlisted:
             what = what.replace(" ", " missing ")
         self._log.info("Replicator({name}): {what}", name=task.name, what=what)
