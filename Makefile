@@ -12,7 +12,7 @@ SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants soak kills simulate clean
+.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants soak kills cuts simulate clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -26,6 +26,7 @@ help:
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
+	@echo "make cuts    a replica that is killed and cut off while it copies (ROUNDS=500, SEED=1)"
 	@echo "make simulate  a replica and its master on a bad network (SEEDS=10000, SEED=1)"
 	@echo "make clean   remove what these targets made"
 
@@ -77,6 +78,9 @@ mutants: $(READY)
 
 soak: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m soak $(OPERATIONS) $(SEED) /dev/shm
+
+cuts: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m cuts $(ROUNDS) $(SEED)
 
 simulate: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m replication $(SEEDS) $(SEED)

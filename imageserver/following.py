@@ -11,14 +11,17 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from imageserver.config import Settings
+from imageserver.errors import ConnectionFailed
 from imageserver.flags import SECOND
 from imageserver.images.database import ImageDatabase
 from imageserver.images.missing import MissingObjects
 from imageserver.images.replica import ReplicaImages
 from imageserver.index.base import UpkeepIndex
-from imageserver.objects.base import ObjectStorage
+from imageserver.objects.salvage import salvage
+from imageserver.objects.store import ObjectStore
 from imageserver.replication.bandwidth import Throttle
 from imageserver.replication.forward import Forwarder
 from imageserver.replication.replicator import Replicator
@@ -31,7 +34,7 @@ from imageserver.srpc.deadlines import Deadlines
 from imageserver.srpc.dialling import Dialler
 from imageserver.srpc.methods import Method
 from imageserver.srpc.proxy import parse_proxy
-from imageserver.srpc.tls import load_certificates
+from imageserver.srpc.tls import ClientTLS, load_certificates
 from imageserver.worker import Worker
 
 _PATIENCE_S = 120.0
@@ -56,13 +59,15 @@ class Following:
         replicator: follows the master.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         reactor: Any,
         settings: Settings,
         credentials: CredentialWatch,
         database: ImageDatabase,
-        objects: ObjectStorage,
+        objects: ObjectStore,
         index: UpkeepIndex,
         missing: MissingObjects,
         workers: Workers,
@@ -80,6 +85,8 @@ class Following:
         self._index = index
         self._missing = missing
         self._workers = workers
+        self._objects = objects
+        self._starting: Deferred[None] | None = None
         self._repairing: Deferred[None] | None = None
         self._proxy = parse_proxy(settings.srpc_proxy)
         self._authorities = None
@@ -122,11 +129,22 @@ class Following:
         service.begin_passing_on = lambda: self._forwarder.begin_objects().pass_on
 
     async def _dial(self, host: str, port: int) -> Connection:
-        settings = self._settings
         current = self._credentials.current
-        tls = None
-        if current.key_pair is not None or self._authorities is not None:
-            tls = current.client_tls(self._authorities)
+        if current.key_pair is None and self._authorities is None:
+            return await self._dial_with(None, host, port)
+        tls = current.client_tls(self._authorities)
+        try:
+            return await self._dial_with(tls, host, port)
+        except ConnectionFailed:
+            if current.server_tls is not None or self._authorities is not None:
+                raise
+        # Who is insecure may have a master that is.
+        return await self._dial_with(None, host, port)
+
+    async def _dial_with(
+        self, tls: ClientTLS | None, host: str, port: int
+    ) -> Connection:
+        settings = self._settings
         dialler = Dialler(
             self._reactor,
             self._workers.cpu,
@@ -145,11 +163,20 @@ class Following:
 
     def start(self) -> None:
         """Begin to follow; all images are loaded."""
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        left_over, self._objects.left_over = self._objects.left_over, []
+        kept = await self._workers.disk.run(salvage, self._objects, left_over)
+        if kept:
+            self._log.info("kept {n} objects that were just being fetched", n=kept)
         self.replicator.start()
 
     async def stop(self) -> None:
         """Follow no more."""
         self._forwarder.stop()
+        if self._starting is not None:
+            await self._starting
         await self.replicator.stop()
         if self._repairing is not None:
             await self._repairing

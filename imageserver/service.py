@@ -158,6 +158,7 @@ class ImageServer(MultiService):
             time.time_ns,
             self._settings.upload_lease,
             self._settings.minimum_free_space,
+            keeps_unfinished=bool(self._settings.replication_master),
         )
         self._database = ImageDatabase(
             images,

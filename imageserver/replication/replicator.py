@@ -25,9 +25,6 @@ from imageserver.replication.state import (
 from imageserver.replication.task import Kind, Task
 from imageserver.srpc.metric import Metric
 
-_SETTLED_S = 30.0
-"""A session that lasted so long was none that failed."""
-
 
 class Replicator:
     """See the module. All methods are to be called on the reactor's side.
@@ -55,6 +52,7 @@ class Replicator:
         self._session: Session | None = None
         self._running: Deferred[None] | None = None
         self._has_ended = False
+        self._got_something = False
         self._phase = Phase.STARTING
         self._problem = ""
         self._sessions = 0
@@ -95,7 +93,7 @@ class Replicator:
     async def _run(self) -> None:
         failures = 0
         while not self._has_ended:
-            began_s = self._around.clock.seconds()
+            self._got_something = False
             try:
                 await self._follow()
             except ImageServerError as error:
@@ -104,8 +102,7 @@ class Replicator:
                 self._log.failure("replication failed")
                 self._note("internal error")
             self._leave()
-            has_settled = self._around.clock.seconds() - began_s >= _SETTLED_S
-            failures = 1 if has_settled else failures + 1
+            failures = 1 if self._got_something else failures + 1
             try:
                 await self._rests.rest(delay_s(failures, self._around.random))
             except ReplicationStopped:
@@ -136,7 +133,7 @@ class Replicator:
             self._log.error(
                 "Error dialing: {master} {problem}",
                 master=self.address,
-                problem=problem,
+                problem=problem.removeprefix(f"{self.address}: "),
             )
         self._problem = problem
 
@@ -254,6 +251,7 @@ class Replicator:
             self._tell_waiting(task.name)
         if not self.plan.is_listed:
             return
+        self._got_something = True  # the session was worth it, however it ends
         if not self.plan.is_done:
             self._phase = Phase.COPYING
             return
@@ -277,7 +275,13 @@ class Replicator:
             )
         elif self._connected_at_s is not None and not self._is_complete:
             took_s = self._around.clock.seconds() - self._connected_at_s
-            self._log.info("Replicated all current images in {s:.3f} s", s=took_s)
+            self._log.info(
+                "Replicated all current images in {s:.3f} s: {objects} objects,"
+                " {received} bytes since the start",
+                s=took_s,
+                objects=self._counters.objects,
+                received=self._counters.received_bytes,
+            )
 
     def _tell_waiting(self, name: str) -> None:
         for deferred in self._waiting_for.pop(name, ()):

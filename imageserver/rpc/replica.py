@@ -41,9 +41,7 @@ _REFUSED = frozenset(
     for name in ("ChownDirectory", "DeleteDirectory", "DeleteImage", "MakeDirectory")
 )
 _REFUSED_IN_RESPONSE: dict[str, Callable[[str], object]] = {
-    "ImageServer.ChangeImageExpiration": (
-        ChangeImageExpirationResponse
-    ),
+    "ImageServer.ChangeImageExpiration": (ChangeImageExpirationResponse),
     "ImageServer.ImportTree": lambda text: ImportTreeResponse(error=text),
     "ObjectServer.ImportObjects": lambda text: ImportObjectsResponse(error=text),
 }

@@ -69,9 +69,7 @@ GROUPS = ("", "staff", "ops")
 def contents() -> tuple[bytes, ...]:
     """The objects that there are; most are small."""
     source = random.Random("contents")
-    return tuple(
-        source.randbytes(int(2 ** source.uniform(1, 15))) for _ in range(60)
-    )
+    return tuple(source.randbytes(int(2 ** source.uniform(1, 15))) for _ in range(60))
 
 
 @cache
@@ -204,9 +202,7 @@ class Master:
         entry = self.state.images.get(request.image_name)
         if entry is None:
             return GetImageResponse()
-        image = gob.evolve(
-            image_of(entry.number), expires_at=_time(entry.expires_at_s)
-        )
+        image = gob.evolve(image_of(entry.number), expires_at=_time(entry.expires_at_s))
         return GetImageResponse(image)
 
     async def follow_some(self, call: Call) -> None:
@@ -222,10 +218,15 @@ class Master:
         images = list(self.state.images.items())
         self.world.random.shuffle(images)
         updates = [
-            *[_made(name, self.state.directories[name])
-              for name in sorted(self.state.directories)],
-            *[ImageUpdate(name) for name, entry in images
-              if not (ignore_expiring and entry.expires_at_s is not None)],
+            *[
+                _made(name, self.state.directories[name])
+                for name in sorted(self.state.directories)
+            ],
+            *[
+                ImageUpdate(name)
+                for name, entry in images
+                if not (ignore_expiring and entry.expires_at_s is not None)
+            ],
             ImageUpdate(),
         ]
         try:
@@ -248,7 +249,9 @@ class Master:
         request = await call.receive(GetObjectsRequest)
         wanted = set(request.hashes)
         self.in_flight = [
-            (other, hashes) for other, hashes in self.in_flight if not other.channel.lost
+            (other, hashes)
+            for other, hashes in self.in_flight
+            if not other.channel.lost
         ]
         assert len(self.in_flight) < STREAMS, "too many streams"
         for _, others in self.in_flight:
@@ -574,7 +577,9 @@ class World:
         name = self._name(self.random.choice(list(state.directories)))
         expires_at_s = None
         if self.random.random() < 0.3:
-            expires_at_s = float(round(self.clock.seconds() + self.random.uniform(1, 60)))
+            expires_at_s = float(
+                round(self.clock.seconds() + self.random.uniform(1, 60))
+            )
         state.images[name] = Entry(self.random.randrange(40), expires_at_s)
         self.master.tell(ImageUpdate(name))
 

@@ -11,12 +11,12 @@ from calls import fetch, image_of, send_objects
 from processes import Certificates, Client, Daemon, wait_until
 
 from imageserver import gob
+from imageserver.model.hash import hash_of
 from imageserver.model.image_messages import (
     AddImageRequest,
     AddImageResponse,
 )
 from imageserver.model.object_messages import AddObjectResponse
-from imageserver.model.hash import hash_of
 
 pytestmark = pytest.mark.system
 
@@ -55,7 +55,9 @@ def add(client: Client, name: str, content: bytes) -> None:
 def chain(tmp_path: Path, certificates: Certificates) -> Iterator[list[Daemon]]:
     """A master, a replica, and a replica of the replica; not started yet."""
     certificates.issue("replica", methods=("*.*",), hosts=("127.0.0.1",))
-    daemons = [Daemon(tmp_path / f"daemon{number}", certificates) for number in range(3)]
+    daemons = [
+        Daemon(tmp_path / f"daemon{number}", certificates) for number in range(3)
+    ]
     yield daemons
     for daemon in daemons:
         if daemon.process is not None and daemon.process.poll() is None:
