@@ -18,6 +18,7 @@ from imageserver.config import (
     outgoing,
     port,
     process,
+    replication,
 )
 from imageserver.config.flags_files import FLAGS_FILES, read_flags_files
 from imageserver.errors import ConfigError
@@ -30,6 +31,7 @@ FLAGS = FlagSet(
         *data.FLAGS,
         *collection.FLAGS,
         *images.FLAGS,
+        *replication.FLAGS,
         *port.FLAGS,
         *access.FLAGS,
         *outgoing.FLAGS,
@@ -46,6 +48,7 @@ class Settings(
     data.DataSettings,
     collection.CollectionSettings,
     images.ImageSettings,
+    replication.ReplicationSettings,
     port.PortSettings,
     access.AccessSettings,
     outgoing.OutgoingSettings,
@@ -122,3 +125,4 @@ def check(settings: Settings, user_id: int) -> None:
         raise ConfigError("-CRLstrict needs -CRLfile")
     settings.unix_socket(0)
     settings.check_directories()
+    settings.check_replication(settings.scrub_rate)
