@@ -12,11 +12,11 @@ from imageserver.model.filter import Filter, Matcher, parse_filter
 from imageserver.model.image import Image
 from imageserver.model.triggers import Triggers, parse_triggers
 from imageserver.tool.progress import ProgressBar
-from imageserver.tool.required_paths import check_required_paths
 from imageserver.tool.session import Session
-from imageserver.tool.tar import scan_source
-from imageserver.tool.tree import Content, Tree
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
+from imageserver.trees.required_paths import check_required_paths
+from imageserver.trees.tar import scan_source
+from imageserver.trees.tree import Content, Tree
 
 
 async def add(

@@ -23,8 +23,8 @@ import attrs
 
 from imageserver.errors import ConfigError, ImageServerError
 from imageserver.flags import BOOL, STRING, UINT, Flag, FlagSet, HelpRequested
-from imageserver.tool.listing import list_image
-from imageserver.tool.scan import scan_directory
+from imageserver.trees.listing import list_image
+from imageserver.trees.scan import scan_directory
 
 _MARK = ".imageserver-demo"
 _HOST = "127.0.0.1"

@@ -14,7 +14,7 @@ from imageserver.model.tree import show
 from imageserver.tool.progress import ProgressBar
 from imageserver.tool.session import Session
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
-from imageserver.tool.unpack import Unpacker
+from imageserver.trees.unpack import Unpacker
 
 _INITIAL_IMAGE_DIRECTORY = ("var", "lib")
 _INITIAL_IMAGE = "initial-image"

@@ -35,8 +35,8 @@ from imageserver.model.version_sort import version_key
 from imageserver.srpc.proxy import parse_proxy
 from imageserver.tool.add import add
 from imageserver.tool.get import fetch_image, get
-from imageserver.tool.listing import list_image
 from imageserver.tool.session import DiallingFailed, Session, Settings
+from imageserver.trees.listing import list_image
 
 PROGRAM = "imagetool"
 _FAILED = 1

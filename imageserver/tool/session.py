@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from imageserver.client.credentials import load_key_pairs
 from imageserver.client.image_server import ImageServerClient
 from imageserver.client.object_server import ObjectServerClient
 from imageserver.errors import ImageServerError
@@ -18,7 +19,6 @@ from imageserver.srpc.dialling import Dialler
 from imageserver.srpc.pool import ConnectionPool, PooledServer
 from imageserver.srpc.proxy import parse_proxy
 from imageserver.srpc.tls import ClientTLS, load_certificates
-from imageserver.tool.credentials import load_key_pairs
 from imageserver.worker import PoolWorker
 
 _THREADS = 4

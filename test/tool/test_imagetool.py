@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from imageserver.client.credentials import load_key_pairs
 from imageserver.errors import CertificateError, ConfigError
 from imageserver.tool import demo
 from imageserver.tool.authority import Authority, Validity
-from imageserver.tool.credentials import load_key_pairs
 from imageserver.tool.imagetool import main
 from imageserver.tool.pair_files import write_pair
 from imageserver.tool.units import show_bytes, show_rate, show_seconds

@@ -30,8 +30,8 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
-from imageserver.tool.tar import MalformedArchive, scan_source, scan_tar
-from imageserver.tool.tree import FileAccessError, Tree
+from imageserver.trees.tar import MalformedArchive, scan_source, scan_tar
+from imageserver.trees.tree import FileAccessError, Tree
 
 
 def _ignore(_files: int, _bytes: int) -> None:

@@ -19,7 +19,7 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
-from imageserver.tool.listing import list_image, list_inode
+from imageserver.trees.listing import list_image, list_inode
 
 TIME = 1_795_391_645
 

@@ -23,10 +23,10 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
-from imageserver.tool import unpack
-from imageserver.tool.scan import scan_directory
-from imageserver.tool.tree import FileAccessError, RootDirectory, Tree, copy_content
-from imageserver.tool.unpack import LeftOut, Unpacker, UnpackError
+from imageserver.trees import unpack
+from imageserver.trees.scan import scan_directory
+from imageserver.trees.tree import FileAccessError, RootDirectory, Tree, copy_content
+from imageserver.trees.unpack import LeftOut, Unpacker, UnpackError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 OWNER = {"uid": os.geteuid(), "gid": os.getegid()}

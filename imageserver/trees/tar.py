@@ -28,8 +28,8 @@ from imageserver.errors import ImageServerError
 from imageserver.model.filter import Matcher
 from imageserver.model.inode import Inode, RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
-from imageserver.tool.scan import HashPool, scan_directory
-from imageserver.tool.tree import (
+from imageserver.trees.scan import HashPool, scan_directory
+from imageserver.trees.tree import (
     PERMISSION_BITS,
     PIECE_BYTES,
     Content,

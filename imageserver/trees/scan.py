@@ -24,7 +24,7 @@ from imageserver.model.filter import Matcher
 from imageserver.model.hash import NO_HASH
 from imageserver.model.inode import RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
-from imageserver.tool.tree import (
+from imageserver.trees.tree import (
     PIECE_BYTES,
     Content,
     DirectoryNode,

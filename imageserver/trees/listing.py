@@ -25,7 +25,7 @@ from imageserver.model.inode import (
     SymlinkInode,
 )
 from imageserver.model.tree import check_tree
-from imageserver.tool.tree import PERMISSION_BITS
+from imageserver.trees.tree import PERMISSION_BITS
 
 _SIZE_COLUMNS = 10
 _TIME_COLUMNS = 24

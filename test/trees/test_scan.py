@@ -21,9 +21,9 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
-from imageserver.tool import scan
-from imageserver.tool.scan import FileChanged, scan_directory
-from imageserver.tool.tree import FileAccessError, RootDirectory, Tree
+from imageserver.trees import scan
+from imageserver.trees.scan import FileChanged, scan_directory
+from imageserver.trees.tree import FileAccessError, RootDirectory, Tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="making devices needs root")
 

@@ -14,7 +14,7 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
-from imageserver.tool.required_paths import check_required_paths
+from imageserver.trees.required_paths import check_required_paths
 
 
 def _entries(names: str, first: int) -> tuple[DirectoryEntry, ...]:

@@ -40,7 +40,7 @@ from imageserver.model.inode import (
     SymlinkInode,
 )
 from imageserver.model.tree import check_tree, show
-from imageserver.tool.tree import (
+from imageserver.trees.tree import (
     PERMISSION_BITS,
     RootDirectory,
     copy_content,
