@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"{error}\n{config.FLAGS.usage(PROGRAM)}", end="", file=sys.stderr)
         return _MISUSED
+    except ConfigError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return _FAILED
     if settings.version:
         print(f"{PROGRAM} {imageserver.__version__}")
         return 0

@@ -349,6 +349,8 @@ class ImageServer(MultiService):
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
             )
+        for name in settings.unused:
+            self._log.info("-{name} has no effect in this server", name=name)
         self._index.open()
         self._objects.open()
         super().startService()
