@@ -398,6 +398,7 @@ class ImageServer(MultiService):
 
     async def _load_images(self) -> None:
         loading = self._loading
+        await self._metadata.run(self._missing.resume)
         await self._metadata.run(loading.begin)
         if not self.running:
             return
