@@ -22,16 +22,18 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
-from imageserver.config import Settings
+from imageserver.config import FLAGS, Settings
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
+from imageserver.images.image_trees import ImageTrees
 from imageserver.images.information import InformationTemplate
 from imageserver.images.loading import Loading
 from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.log import Log
+from imageserver.log_buffer import LogBuffer
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
@@ -53,16 +55,20 @@ from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
 from imageserver.upkeep import Upkeep
+from imageserver.web.image_lookup import ImageLookup
 from imageserver.web.object_health import ObjectHealthSource
-from imageserver.web.site import Pages, make_site
-from imageserver.web.status import StatusSource
+from imageserver.web.parts import WebOptions
+from imageserver.web.status import StatusSource, Surroundings
+from imageserver.web.web_service import WebService
 from imageserver.worker import PoolWorker
 
 _DISK_THREADS = 8
 _METADATA_THREADS = 4
 _CPU_THREADS = 1
 _PAGES_THREADS = 1
+_BROWSING_THREADS = 1
 _BACKGROUND_THREADS = 1
+_LOG_LINES = 1_024
 _BACKLOG = 1024
 _CONNECT_S = 15.0
 _IDLE_S = 30
@@ -110,10 +116,12 @@ class ImageServer(MultiService):
         self._cpu = self._add_pool("cpu", _CPU_THREADS)
         # Anybody may ask for pages: they must not keep calls waiting.
         self._pages = self._add_pool("pages", _PAGES_THREADS)
+        self._browsing = self._add_pool("browsing", _BROWSING_THREADS)
         self._background = self._add_pool("background", _BACKGROUND_THREADS)
         self._watched_log = Log(
             reactor.callFromThread, settings.initial_log_debug_level
         )
+        self._log_buffer = LogBuffer(_LOG_LINES)
         self._make_stores()
         self.credentials = CredentialWatch(
             reactor, self._metadata, settings.credential_files, self._use
@@ -291,33 +299,61 @@ class ImageServer(MultiService):
             self._server,
             UnixPort(self._reactor, self._metadata, name) if name else None,
         )
-        status = StatusSource(
-            self._database,
-            self._objects,
-            self._object_service,
-            self._server,
-            self._loading.progress,
-            self._pages,
-            time.time,
-            self.credentials,
-            ObjectHealthSource(
-                self._objects,
-                self._database,
-                self._scrub if self._settings.scrub_rate else None,
-                self._missing,
-                self._collection,
-                self._loading.obstacle,
-                lambda: self._upkeep.findings,
-            ),
-        )
-        site = make_site(Pages(status, self._pages), self._reactor)
-        self.port = self._listen(FrontDoorFactory(self._server, site))
+        web = self._make_web()
+        web.setServiceParent(self)
+        self.port = self._listen(FrontDoorFactory(self._server, web.site))
         address: Any = self.port.getHost()
         self._log.info(
             "listening on {host} port {port}, for up to {total} connections",
             host=address.host,
             port=address.port,
             total=self._server.gate.limits.total,
+        )
+
+    def _make_web(self) -> WebService:
+        settings = self._settings
+        health = ObjectHealthSource(
+            self._objects,
+            self._database,
+            self._scrub if settings.scrub_rate else None,
+            self._missing,
+            self._collection,
+            self._loading.obstacle,
+            lambda: self._upkeep.findings,
+        )
+        status = StatusSource(
+            self._database,
+            self._objects,
+            self._object_service,
+            self._server,
+            self._loading.progress,
+            time.time,
+            self.credentials,
+            health,
+            Surroundings(
+                directory_totals=self._index.directory_totals,
+                cleanup_start_percent=settings.object_server_cleanup_start_percent,
+                cleanup_stop_percent=settings.object_server_cleanup_stop_percent,
+            ),
+        )
+        lookup = ImageLookup(
+            self._database, self._index, ImageTrees(self._database.files)
+        )
+        return WebService(
+            self._reactor,
+            status,
+            lookup,
+            self._log_buffer,
+            self.metrics,
+            self._pages,
+            self._browsing,
+            WebOptions(
+                settings.opened_sections,
+                InformationTemplate(settings.information_database_template),
+                settings.audit_path,
+                FLAGS,
+                settings.flag_values,
+            ),
         )
 
     def _listen(self, factory: FrontDoorFactory) -> IListeningPort:
@@ -343,6 +379,7 @@ class ImageServer(MultiService):
         self._drop_privileges()
         settings = self._settings
         globalLogPublisher.addObserver(self._watched_log)
+        globalLogPublisher.addObserver(self._log_buffer)
         for directory in sorted({settings.image_dir, settings.object_dir}):
             self._locks.append(lock_directory(Path(directory)))
         if self._insecure:
@@ -379,6 +416,7 @@ class ImageServer(MultiService):
             os.close(self._locks.pop())
         self._log.info("stopped")
         globalLogPublisher.removeObserver(self._watched_log)
+        globalLogPublisher.removeObserver(self._log_buffer)
 
     async def _start_up(self) -> None:
         try:

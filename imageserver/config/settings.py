@@ -16,6 +16,7 @@ from imageserver.config import (
     limits,
     logs,
     outgoing,
+    pages,
     port,
     process,
 )
@@ -32,6 +33,7 @@ FLAGS = FlagSet(
         *images.FLAGS,
         *port.FLAGS,
         *access.FLAGS,
+        *pages.FLAGS,
         *outgoing.FLAGS,
         *limits.FLAGS,
         *logs.FLAGS,
@@ -48,6 +50,7 @@ class Settings(
     images.ImageSettings,
     port.PortSettings,
     access.AccessSettings,
+    pages.PageSettings,
     outgoing.OutgoingSettings,
     limits.LimitSettings,
     logs.LogSettings,
