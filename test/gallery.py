@@ -31,7 +31,6 @@ from imageserver.model.inode import (
     DirectoryInode,
     Inode,
     RegularInode,
-    SymlinkInode,
 )
 from imageserver.model.triggers import Trigger, Triggers
 from imageserver.testing import make_file_system
@@ -88,11 +87,9 @@ def file_system_of(files: Mapping[str, bytes], build: int) -> FileSystem:
     inodes: dict[int, Inode] = {}
     assert tree.inodes is not None
     for number, inode in tree.inodes.items():
-        if isinstance(inode, RegularInode):
-            inode = gob.evolve(inode, mtime_seconds=1_700_000_000 + number, uid=0)
-        if isinstance(inode, SymlinkInode):
-            inode = gob.evolve(inode, uid=0)
         inodes[number] = inode
+        if isinstance(inode, RegularInode):
+            inodes[number] = gob.evolve(inode, mtime_seconds=1_700_000_000 + number)
     last = max(inodes) + 1
     inodes[last] = ComputedRegularInode(0o100644, 0, 0, "config.example.com:6980")
     inodes[last + 1] = DirectoryInode((), 0o41777)
@@ -117,9 +114,7 @@ def image_of_build(build: int, created_s: float) -> Image:
         build_git_url="https://git.example.com/web.git",
         created_by="alice",
         created_for="the web team",
-        filter=Filter(
-            ("/tmp/.*", "/var/log/.*", "/etc/ssh/ssh_host_.*_key(|[.]pub)$")
-        ),
+        filter=Filter(("/var/cache/.*", "/var/log/.*", "/etc/ssh/key.*(|[.]pub)$")),
         triggers=Triggers(
             (
                 Trigger(("/etc/billing/.*",), "billing", do_reload=True),

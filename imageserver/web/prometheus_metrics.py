@@ -206,6 +206,8 @@ def _counter(name: str, what: str, value: Any) -> CounterMetricFamily:
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], found: Distribution) -> None:
+    if not found.count:
+        return  # or there would be thousands of lines that say nothing
     total, buckets = 0, []
     for _, upper, count in found.ranges():
         total += count

@@ -116,7 +116,8 @@ def _objects(parts: Parts) -> Iterator[Route]:
     store = StorePages(renderer, parts.source, lookup, lambda: parts.surveyor.latest)
     yield Route("/objects", store.objects)
     yield Route("/replication", store.replication)
-    yield Route("/space", store.space, has_subject=True, is_slow=True)
+    yield Route("/space", store.space)
+    yield Route("/imageSpace", store.space_of, has_subject=True, is_slow=True)
 
 
 def _metrics(parts: Parts) -> Iterator[Route]:

@@ -22,7 +22,7 @@ from imageserver.web.units import show_bytes, show_count, show_duration
 from imageserver.web.visit import Section, Visit
 
 _CHANGES = 12
-_LOG_LINES = 40
+_LOG_LINES = 25
 _METHODS = 12
 _DAY_NS = 86_400 * 1_000_000_000
 _AGES = (

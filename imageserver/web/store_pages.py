@@ -105,9 +105,7 @@ class StorePages:
         )
 
     def space(self, visit: Visit) -> Answer:
-        """Who uses the space: directories and images, or the folders of one image."""
-        if visit.query.subject:
-            return self._space_of(visit)
+        """Who uses the space: directories and images."""
         survey = self._survey()
         images = sorted(survey.images.items(), key=_largest) if survey else []
         directories = sorted(survey.directories.items(), key=_largest) if survey else []
@@ -129,7 +127,8 @@ class StorePages:
             outputs=("json", "text"),
         )
 
-    def _space_of(self, visit: Visit) -> Answer:
+    def space_of(self, visit: Visit) -> Answer:
+        """What the folders of an image take, and what is own: ``/imageSpace``."""
         name = self._lookup.name(visit)
         tree = self._lookup.trees.tree(name)
         names = split_path(visit.query.get("path"))

@@ -76,6 +76,9 @@ for (const details of document.querySelectorAll("details[data-fetch]")) {
   });
 }
 
+const tail = document.getElementById("log-tail");
+if (tail) tail.scrollTop = tail.scrollHeight;
+
 // Numbers that change.
 const shown = document.querySelectorAll("[data-live]");
 const dot = document.getElementById("live");
