@@ -11,7 +11,7 @@ SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants soak kills clean
+.PHONY: help demo test check unit bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
+	@echo "make bench-images  large images in and out, and what very many of them take"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
@@ -61,6 +62,9 @@ bench-srpc: $(READY)
 
 bench-objects: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.objects $(PARTS)
+
+bench-images: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.images
 
 fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \

@@ -10,33 +10,33 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
-from imageserver.config import FLAGS, Settings
+from imageserver.config import Settings
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
-from imageserver.images.image_trees import ImageTrees
 from imageserver.images.information import InformationTemplate
 from imageserver.images.loading import Loading
 from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
+from imageserver.listening import adopt, bind
 from imageserver.log import Log
 from imageserver.log_buffer import LogBuffer
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
+from imageserver.page_service import Shown, make_pages
 from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.logger import LoggerService
@@ -54,11 +54,9 @@ from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
+from imageserver.supervision import Supervisor
 from imageserver.upkeep import Upkeep
-from imageserver.web.image_lookup import ImageLookup
-from imageserver.web.object_health import ObjectHealthSource
-from imageserver.web.parts import WebOptions
-from imageserver.web.status import StatusSource, Surroundings
+from imageserver.web.log_lines import LogFilesView
 from imageserver.web.web_service import WebService
 from imageserver.worker import PoolWorker
 
@@ -68,8 +66,7 @@ _CPU_THREADS = 1
 _PAGES_THREADS = 1
 _BROWSING_THREADS = 1
 _BACKGROUND_THREADS = 1
-_LOG_LINES = 1_024
-_BACKLOG = 1024
+_SERVING = "serving"
 _CONNECT_S = 15.0
 _IDLE_S = 30
 
@@ -78,7 +75,7 @@ class ImageServer(MultiService):
     """The daemon as a service.
 
     Attributes:
-        port: what the server listens on, once it does.
+        ports: what the server listens on, once it does.
         credentials: our certificate, and whom we trust.
         metrics: what is measured.
     """
@@ -91,6 +88,9 @@ class ImageServer(MultiService):
         settings: Settings,
         drop_privileges: Callable[[], None],
         failed: Callable[[Exception], None],
+        supervisor: Supervisor,
+        inherited: Sequence[int] = (),
+        log_files: Callable[[], LogFilesView | None] = lambda: None,
     ) -> None:
         """Put everything together; nothing is started yet.
 
@@ -100,13 +100,19 @@ class ImageServer(MultiService):
             drop_privileges: called when the port is bound and certificates are read,
                 before any data is touched.
             failed: told if the data cannot be loaded.
+            supervisor: told when we are ready, and when we stop.
+            inherited: sockets to listen on, instead of a port of our own.
+            log_files: gives the files of the log, if there are any.
 
         Raises:
             CertificateError: the certificates cannot be used.
             ConfigError: the settings contradict each other.
         """
         super().__init__()
-        self.port: IListeningPort | None = None
+        self.ports: list[IListeningPort] = []
+        self._supervisor = supervisor
+        self._inherited = inherited
+        self._log_files = log_files
         self._reactor = reactor
         self._settings = settings
         self._drop_privileges = drop_privileges
@@ -121,7 +127,8 @@ class ImageServer(MultiService):
         self._watched_log = Log(
             reactor.callFromThread, settings.initial_log_debug_level
         )
-        self._log_buffer = LogBuffer(_LOG_LINES)
+        self._log_buffer = LogBuffer(settings.logbuf_lines)
+        supervisor.setServiceParent(self)
         self._make_stores()
         self.credentials = CredentialWatch(
             reactor, self._metadata, settings.credential_files, self._use
@@ -138,6 +145,7 @@ class ImageServer(MultiService):
         self.metrics.add(self._server.accounting.metrics)
         self.metrics.add(self.credentials.metrics)
         self._startup: Deferred[None] | None = None
+        self._web: WebService | None = None
         self._is_ready = False
         self._locks: list[int] = []
 
@@ -299,76 +307,52 @@ class ImageServer(MultiService):
             self._server,
             UnixPort(self._reactor, self._metadata, name) if name else None,
         )
-        web = self._make_web()
-        web.setServiceParent(self)
-        self.port = self._listen(FrontDoorFactory(self._server, web.site))
-        address: Any = self.port.getHost()
-        self._log.info(
-            "listening on {host} port {port}, for up to {total} connections",
-            host=address.host,
-            port=address.port,
-            total=self._server.gate.limits.total,
-        )
+        self._web = self._make_pages()
+        self._listen(FrontDoorFactory(self._server, self._web.site))
 
-    def _make_web(self) -> WebService:
-        settings = self._settings
-        health = ObjectHealthSource(
-            self._objects,
-            self._database,
-            self._scrub if settings.scrub_rate else None,
-            self._missing,
-            self._collection,
-            self._loading.obstacle,
-            lambda: self._upkeep.findings,
-        )
-        status = StatusSource(
-            self._database,
-            self._objects,
-            self._object_service,
-            self._server,
-            self._loading.progress,
-            time.time,
-            self.credentials,
-            health,
-            Surroundings(
-                directory_totals=self._index.directory_totals,
-                cleanup_start_percent=settings.object_server_cleanup_start_percent,
-                cleanup_stop_percent=settings.object_server_cleanup_stop_percent,
-            ),
-        )
-        lookup = ImageLookup(
-            self._database, self._index, ImageTrees(self._database.files)
-        )
-        return WebService(
+    def _make_pages(self) -> WebService:
+        web = make_pages(  # their service ends before the pools of threads do
             self._reactor,
-            status,
-            lookup,
-            self._log_buffer,
-            self.metrics,
+            self._settings,
+            Shown(
+                index=self._index,
+                database=self._database,
+                objects=self._objects,
+                object_service=self._object_service,
+                server=self._server,
+                loading=self._loading,
+                scrub=self._scrub,
+                missing=self._missing,
+                collection=self._collection,
+                upkeep=self._upkeep,
+                credentials=self.credentials,
+                metrics=self.metrics,
+                log_buffer=self._log_buffer,
+                log_files=self._log_files,
+            ),
             self._pages,
             self._browsing,
-            WebOptions(
-                settings.opened_sections,
-                InformationTemplate(settings.information_database_template),
-                settings.audit_path,
-                FLAGS,
-                settings.flag_values,
-            ),
+            self._background,
         )
+        web.setServiceParent(self)
+        return web
 
-    def _listen(self, factory: FrontDoorFactory) -> IListeningPort:
-        number, address = self._settings.port_num, self._settings.listen_address
-        refusals = []
-        for interface in (address,) if address else ("::", "0.0.0.0"):  # noqa: S104
-            try:
-                port: IListeningPort = self._reactor.listenTCP(
-                    number, factory, _BACKLOG, interface
-                )
-            except CannotListenError as error:
-                refusals.append(str(error.socketError))
-            else:
-                return port
-        raise ConfigError(f"cannot listen on port {number}: {refusals[-1]}")
+    def _listen(self, factory: FrontDoorFactory) -> None:
+        settings = self._settings
+        if self._inherited:
+            self.ports = adopt(self._reactor, self._inherited, factory)
+        else:
+            self.ports.append(
+                bind(self._reactor, settings.port_num, settings.listen_address, factory)
+            )
+        for port in self.ports:
+            address: Any = port.getHost()
+            self._log.info(
+                "listening on {host} port {port}, for up to {total} connections",
+                host=address.host,
+                port=address.port,
+                total=self._server.gate.limits.total,
+            )
 
     def startService(self) -> None:
         """Open the stores, and begin to load.
@@ -398,8 +382,9 @@ class ImageServer(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self.port is not None:
-            await maybeDeferred(self.port.stopListening)
+        self._supervisor.stopping()
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
         await self._local_upgrade.stop()
         self._collection.stop()  # a call may wait for it
         self._loading.stop()
@@ -409,6 +394,8 @@ class ImageServer(MultiService):
             self.running = 0
             await self._startup
         await self._upkeep.stop()
+        if self._web is not None:
+            await maybeDeferred(self._web.disownServiceParent)
         await self._web_connections.closeCachedConnections()
         await maybeDeferred(super().stopService)
         self._index.close()
@@ -417,6 +404,12 @@ class ImageServer(MultiService):
         self._log.info("stopped")
         globalLogPublisher.removeObserver(self._watched_log)
         globalLogPublisher.removeObserver(self._log_buffer)
+
+    async def reload(self) -> None:
+        """Read the files again that may have been changed by hand."""
+        self._supervisor.reloading()
+        await self.credentials.reload()
+        self._supervisor.ready(_SERVING)
 
     async def _start_up(self) -> None:
         try:
@@ -447,6 +440,7 @@ class ImageServer(MultiService):
             self._log.info(
                 "ready, but for {pending} images to read", pending=len(loading.pending)
             )
+            self._supervisor.ready(_SERVING)
         for name in tuple(loading.pending):
             await self._background.run(loading.load, name)
             if not self.running:

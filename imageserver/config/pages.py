@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from imageserver.errors import ConfigError
-from imageserver.flags import LIST, Flag
+from imageserver.flags import DURATION, HOUR, LIST, Flag
 from imageserver.web.visit import Section
 
 _GROUP = "Pages"
@@ -18,6 +18,14 @@ FLAGS = (
         "what everybody may see without a certificate, of: files, flags, logs, stacks",
         _GROUP,
     ),
+    Flag(
+        "spaceSurveyInterval",
+        DURATION,
+        24 * HOUR,
+        "how often it is measured what only one image or directory uses; 0: never",
+        _GROUP,
+        least=0,
+    ),
 )
 
 
@@ -26,6 +34,7 @@ class PageSettings:
     """What the pages show, and to whom."""
 
     open_pages: tuple[str, ...]
+    space_survey_interval: int
 
     @property
     def opened_sections(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -264,6 +264,24 @@ class SqliteFile:
         if connection is None:
             connection = local.connection = self._connect()
         return connection
+
+    def query_all(
+        self, types: Sequence[type], query: str, values: Sequence[bytes]
+    ) -> list[Any]:
+        """All rows of a query at once; quicker than one by one.
+
+        Args:
+            types: those of the columns.
+            query: the query.
+            values: its parameters.
+        """
+        with self._translated_errors():
+            rows = self._reader.execute(query, values).fetchall()
+        for type_, column in zip(types, zip(*rows, strict=True), strict=False):
+            if set(map(type, column)) != {type_}:
+                self._mark_damage()
+                raise StoreError(f"index: damaged row: a value that is no {type_}")
+        return rows
 
     def query(
         self, read: Callable[[Any], Any], query: str, *values: Any

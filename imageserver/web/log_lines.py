@@ -26,7 +26,10 @@ _UNITS_S = {
     "y": 365 * 86_400,
 }
 _SPAN = re.compile(r"([0-9]{1,9})([smhdwMy])")
-_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d")
+_TIME = re.compile(
+    r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)"
+    r'|{"time": "(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)'
+)
 _MOST_BYTES = 32 << 20
 
 
@@ -150,12 +153,12 @@ class LogLines:
         if files is None:
             kept = self.buffer.lines()
             return [[line.text for line in kept if line.time_s >= since_s]]
-        limit = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(max(since_s, 0)))
+        since_s = max(since_s, 0.0)
         before: list[str] = []
         ours: list[str] = []
         for name in reversed(files.names()):
             lines = _read(files.directory / name)
-            young = _younger(lines, limit)
+            young = _younger(lines, since_s)
             run = ours if name >= files.first else before
             run[:0] = young
             if len(young) < len(lines):
@@ -190,10 +193,12 @@ def _read(path: Path) -> list[str]:
     return data.decode("utf-8", "replace").splitlines()
 
 
-def _younger(lines: list[str], limit: str) -> list[str]:
+def _younger(lines: list[str], since_s: float) -> list[str]:
     """The lines from the first one on that is not older."""
+    local = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(since_s))
+    utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_s))  # in JSON
     for number, line in enumerate(lines):
         found = _TIME.match(line)
-        if found is not None and found[0] >= limit:
+        if found and ((found[1] or "") >= local or (found[2] or "") >= utc):
             return lines[number:]
     return []

@@ -79,7 +79,7 @@ class Sampler(Service):
         self,
         clock: IReactorTime,
         take: Callable[[], Sample],
-        stored: Callable[[], Stored],
+        stored: Callable[[], Stored | None],
         history: History,
         worker: Worker,
     ) -> None:
@@ -88,7 +88,7 @@ class Sampler(Service):
         Args:
             clock: for the intervals.
             take: takes a sample, on the reactor's side.
-            stored: tells what is stored; blocks.
+            stored: tells what is stored, if that is known already; blocks.
             history: where that is recorded.
             worker: does what blocks.
         """
@@ -106,8 +106,8 @@ class Sampler(Service):
     def startService(self) -> None:
         """Begin."""
         super().startService()
-        self._due_s = self._clock.seconds()
-        self._looping = self._loop.start(INTERVAL_S)
+        self._due_s = self._clock.seconds() + INTERVAL_S
+        self._looping = self._loop.start(INTERVAL_S, now=False)
 
     async def _stop(self) -> None:
         if self._loop.running:
@@ -135,7 +135,8 @@ class Sampler(Service):
     def _record_if_due(self) -> None:
         if self._history.is_due():
             stored = self._stored()
-            self._history.add(stored)
+            if stored is not None:
+                self._history.add(stored)
 
     def rates(self) -> Rates:
         """What goes on, in the last minute."""

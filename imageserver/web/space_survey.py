@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from itertools import islice
 
 import attrs
@@ -59,7 +59,7 @@ class Surveyor:
         self._trees = trees
         self._now_s = now_s
 
-    def steps(self) -> Iterator[None]:
+    def steps(self) -> Generator[None, None, None]:
         """Make a survey; each step looks at one image.
 
         Raises:

@@ -171,12 +171,17 @@ class StatusSource:
         with millions of objects that takes a while.
         """
         with self._lock:
-            if self._latest is None or self._now_s() >= self._stale_s:
+            latest = self._latest
+            if (
+                latest is None
+                or latest.ready != self.ready
+                or self._now_s() >= self._stale_s
+            ):
                 began_s = time.perf_counter()
-                self._latest = self._collect()
+                latest = self._latest = self._collect()
                 took_s = time.perf_counter() - began_s
                 self._stale_s = self._now_s() + max(_FRESH_S, _PATIENCE * took_s)
-            return self._latest
+            return latest
 
     def _collect(self) -> Status:
         index = self._database.index

@@ -26,6 +26,7 @@ from imageserver.web.site import Pages, make_site
 from imageserver.web.space_survey import Surveyor
 from imageserver.web.status import StatusSource
 from imageserver.web.status_page import live_values
+from imageserver.web.surveys import Surveys
 from imageserver.web.visit import PageAccess
 from imageserver.worker import Worker
 
@@ -47,6 +48,7 @@ class WebService(MultiService):
         metrics: MetricRegistry,
         quick: Worker,
         slow: Worker,
+        background: Worker,
         options: WebOptions,
         now_s: Callable[[], float] = time.time,
     ) -> None:
@@ -60,6 +62,7 @@ class WebService(MultiService):
             metrics: what others measure; what is measured here is added.
             quick: makes pages.
             slow: makes those that take long.
+            background: does what nobody waits for.
             options: how they are to be.
             now_s: the time.
         """
@@ -72,6 +75,9 @@ class WebService(MultiService):
         history = History(lookup.database.directory / HISTORY_FILE, now_s)
         sampler = Sampler(reactor, self._sample, self._stored, history, quick)
         sampler.setServiceParent(self)
+        surveyor = Surveyor(lookup.database.index, lookup.trees, now_s)
+        surveys = Surveys(reactor, surveyor, background, options.survey_interval_s)
+        surveys.setServiceParent(self)
         self.parts = Parts(
             source,
             lookup,
@@ -79,7 +85,7 @@ class WebService(MultiService):
             host_name,
             LogLines(buffer, options.log_files, now_s),
             metrics,
-            Surveyor(lookup.database.index, lookup.trees, now_s),
+            surveyor,
             sampler,
             history,
             options,
@@ -114,8 +120,10 @@ class WebService(MultiService):
             cpu_seconds(),
         )
 
-    def _stored(self) -> Stored:
+    def _stored(self) -> Stored | None:
         status = self._source.collect()
+        if not status.ready:
+            return None
         return Stored(
             int(self._now_s()),
             status.images,

@@ -184,6 +184,7 @@ def make_server(
         MetricRegistry(),
         worker,
         worker,
+        worker,
         options or WebOptions(),
         clock.seconds,
     )
