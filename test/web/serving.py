@@ -44,7 +44,7 @@ from imageserver.web.http_site import Site
 from imageserver.web.image_lookup import ImageLookup
 from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.parts import WebOptions
-from imageserver.web.status import StatusSource
+from imageserver.web.status import StatusSource, Surroundings
 from imageserver.web.web_service import WebService
 
 
@@ -144,6 +144,7 @@ def make_server(
     tmp_path: Path,
     options: WebOptions | None = None,
     methods: Iterable[Method] = (),
+    surroundings: Surroundings | None = None,
 ) -> Server:
     """Pages over empty stores."""
     for name in ("images", "objects"):
@@ -174,6 +175,7 @@ def make_server(
         *(database, objects, service, calls, progress, clock.seconds),
         credentials,
         health,
+        surroundings,
     )
     buffer = LogBuffer(100)
     web = WebService(
