@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import attrs
@@ -60,45 +61,50 @@ class Frame:
     alarms: Callable[[], int] = lambda: 0
 
 
+@cache
+def _make_environment() -> Environment:
+    """All templates, read once: compiling them takes half a second."""
+    environment = Environment(
+        auto_reload=False,
+        loader=PackageLoader("imageserver.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        cache_size=-1,
+    )
+    environment.filters.update(
+        bytes=show_bytes,
+        count=show_count,
+        duration=show_duration,
+        moment=show_moment,
+        exact=show_exact_moment,
+        shorten=shorten,
+        encode=links.encode,
+        show=show_name,
+    )
+    environment.globals.update(
+        percent=show_percent,
+        relative=show_relative,
+        image_address=links.image_address,
+        list_address=links.list_address,
+        search_address=links.search_address,
+        foreign_address=links.foreign_address,
+        Section=Section,
+        ns=_NANOSECONDS,
+    )
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment
+
+
 class Renderer:
     """Renders templates within the frame. May be used from any thread."""
 
     def __init__(self, frame: Frame) -> None:
         """Read all templates now: later the process may be somebody who cannot."""
         self.frame = frame
-        environment = Environment(
-            auto_reload=False,
-            loader=PackageLoader("imageserver.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            cache_size=-1,
-        )
-        environment.filters.update(
-            bytes=show_bytes,
-            count=show_count,
-            duration=show_duration,
-            moment=show_moment,
-            exact=show_exact_moment,
-            shorten=shorten,
-            encode=links.encode,
-            show=show_name,
-        )
-        environment.globals.update(
-            percent=show_percent,
-            relative=show_relative,
-            image_address=links.image_address,
-            list_address=links.list_address,
-            search_address=links.search_address,
-            foreign_address=links.foreign_address,
-            Section=Section,
-            now_s=frame.now_s,
-            ns=_NANOSECONDS,
-        )
-        for name in environment.list_templates():
-            environment.get_template(name)
-        self._environment = environment
+        self._environment = _make_environment()
 
     def page(
         self, template: str, visit: Visit, *, http_status: int = 200, **values: Any
@@ -114,6 +120,7 @@ class Renderer:
         now = time.localtime(self.frame.now_s())
         text = self._environment.get_template(template).render(
             visit=visit,
+            now_s=self.frame.now_s,
             host=self.frame.host_name.find(),
             role=self.frame.role(),
             alarms=self.frame.alarms(),

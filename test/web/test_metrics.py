@@ -272,17 +272,15 @@ def test_negotiation(server: Server, accept: str, kind: str) -> None:
 
 def test_replication_metrics(tmp_path: Path) -> None:
     """How replication goes is measured where there is any."""
-    from imageserver.web.prometheus_metrics import _replication
-    from imageserver.web.status import Status
-
-    server = make_server(tmp_path)
-    status: Status = server.web.parts.source.collect()
-    import attrs
-
     state = {"lag_s": 5.0, "images_to_go": 2, "problem": "", "failures": ()}
-    found = {
-        it.name: it for it in _replication(attrs.evolve(status, replication=state))
-    }
-    assert found["imageserver_replication_lag_seconds"].samples[0].value == 5
-    assert found["imageserver_replication_connected"].samples[0].value == 1
+    server = make_server(tmp_path, surroundings=Surroundings(replication=lambda: state))
+    text = server.text("/metrics/prometheus")
     server.index.close()
+    families = {it.name: it for it in text_string_to_metric_families(text)}
+    for name, value in (
+        ("replication_lag_seconds", 5),
+        ("replication_pending_images", 2),
+        ("replication_connected", 1),
+        ("replication_failures", 0),
+    ):
+        assert families[f"imageserver_{name}"].samples[0].value == value
