@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
@@ -20,10 +20,8 @@ from imageserver.replication.state import (
     Phase,
     ReplicationFailure,
     ReplicationState,
-    replication_metrics,
 )
 from imageserver.replication.task import Kind, Task
-from imageserver.srpc.metric import Metric
 
 
 class Replicator:
@@ -201,10 +199,6 @@ class Replicator:
             self._log.error("cannot fetch missing objects again: {error}", error=error)
         finally:
             self._is_repairing = False
-
-    def metrics(self) -> Iterator[Metric]:
-        """How it goes, in numbers."""
-        yield from replication_metrics(self.state())
 
     def state(self) -> ReplicationState:
         """How it goes."""
