@@ -7,6 +7,7 @@ SECONDS ?= 60
 TARGET ?=
 OPERATIONS ?= 100000
 ROUNDS ?= 500
+SEEDS ?= 10000
 SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
@@ -14,7 +15,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
+.PHONY: help demo test check unit coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills cuts simulate clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -29,6 +30,8 @@ help:
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
+	@echo "make cuts    a replica that is killed and cut off while it copies (ROUNDS=500, SEED=1)"
+	@echo "make simulate  a replica and its master on a bad network (SEEDS=10000, SEED=1)"
 	@echo "make coverage  what no test runs"
 	@echo "make docs    the pages of the documentation that are made from the program"
 	@echo "make deb     a Debian package, in build/deb"
@@ -86,6 +89,12 @@ mutants: $(READY)
 
 soak: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m soak $(OPERATIONS) $(SEED) /dev/shm
+
+cuts: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m cuts $(ROUNDS) $(SEED)
+
+simulate: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m replication $(SEEDS) $(SEED)
 
 kills: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
