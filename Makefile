@@ -11,13 +11,14 @@ SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc bench-objects fuzz mutants soak kills clean
+.PHONY: help demo test check unit man bench-gob bench-srpc bench-objects fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
 	@echo "make test    everything that CI runs"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
+	@echo "make man     manual pages and completion of the tools, in build/man"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
@@ -52,6 +53,9 @@ test: check
 
 unit: $(READY)
 	$(BIN)/python -m pytest -q -m "not system"
+
+man: $(READY)
+	@$(BIN)/python -m imageserver.tool.documents build/man
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob

@@ -32,20 +32,9 @@ def run(command: Command, arguments: Sequence[str], make_session: MakeSession) -
     """
     codes: list[int] = []
     sessions: list[Session[Any]] = []
-    function = command.load()
 
     async def work(session: Session[Any]) -> None:
-        session.start()
-        try:
-            codes.append(await function(session, *arguments))
-        except BrokenPipeError:  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (ImageServerError, OSError) as error:
-            _tell(session, command, arguments, error)
-        except CancelledError:
-            session.interrupted = True
-        finally:
-            session.stop()
+        codes.append(await perform(command, arguments, session))
 
     def begin(reactor: Any) -> Deferred[None]:
         session = make_session(reactor)
@@ -64,6 +53,27 @@ def run(command: Command, arguments: Sequence[str], make_session: MakeSession) -
         if done.code:
             return FAILED
     return codes[0] if codes else FAILED
+
+
+async def perform(
+    command: Command, arguments: Sequence[str], session: Session[Any]
+) -> int:
+    """Let a command do its work, and tell what goes wrong; the exit code."""
+    function = command.load()
+    session.start()
+    try:
+        code: int = await function(session, *arguments)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ImageServerError, OSError) as error:
+        _tell(session, command, arguments, error)
+    except CancelledError:
+        session.interrupted = True
+    else:
+        return code
+    finally:
+        session.stop()
+    return FAILED
 
 
 def _tell(
