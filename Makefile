@@ -11,7 +11,10 @@ SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit man bench-gob bench-srpc bench-objects fuzz mutants soak kills clean
+DEB_BUILD = build/deb
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
+
+.PHONY: help demo test check unit man docs deb bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -22,10 +25,13 @@ help:
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
+	@echo "make bench-images  large images in and out, and what very many of them take"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
+	@echo "make docs    the pages of the documentation that are made from the program"
+	@echo "make deb     a Debian package, in build/deb"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -49,10 +55,10 @@ check: $(READY)
 
 test: check
 	ONCE=1 $(MAKE) --no-print-directory demo
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -m "not system"
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile -m "not system"
 
 man: $(READY)
 	@$(BIN)/python -m imageserver.tool.documents build/man
@@ -65,6 +71,9 @@ bench-srpc: $(READY)
 
 bench-objects: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.objects $(PARTS)
+
+bench-images: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.images
 
 fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \
@@ -82,6 +91,20 @@ soak: $(READY)
 
 kills: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
+
+docs: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m generated_pages
+
+deb:
+	@rm -rf $(DEB_BUILD)
+	@mkdir -p $(DEB_BUILD)/imageserver-$(VERSION)
+	@git ls-files -z | xargs -0 tar -cf - | tar -xf - -C $(DEB_BUILD)/imageserver-$(VERSION)
+	@if [ -d build/man ]; then cp -r build/man $(DEB_BUILD)/imageserver-$(VERSION)/build-man; fi
+	cd $(DEB_BUILD)/imageserver-$(VERSION) && dpkg-buildpackage --build=binary --unsigned-changes --no-check-builddeps
+	@if command -v lintian > /dev/null; then \
+		lintian --allow-root --suppress-tags no-manual-page --fail-on error,warning $(DEB_BUILD)/*.deb; \
+	else echo "No lintian: the package is not checked"; fi
+	@ls $(DEB_BUILD)/*.deb
 
 clean:
 	rm -rf $(VENV) .fuzz mutants demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -25,10 +25,10 @@ from dawdlers import client_context
 from processes import Certificates, Daemon, wait_until
 
 from bench import nginx
-from bench.heartbeat import read_late
 from bench.measure import Row, report
 from bench.object_client import ObjectClient, add_stream, check_request
 from bench.srpc import Bench
+from bench.watched import Spent, Watched, least, row, watched
 from imageserver import gob
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.model.hash import hash_of
@@ -52,30 +52,9 @@ _LINKS = 30_000  # a file of ext4 can have some more names
 
 
 @attrs.frozen
-class Spent:
-    """What something took.
-
-    Attributes:
-        wall_s: time.
-        cpu_s: processor time of the server.
-        peak_bytes: the most memory that it had.
-        stall_s: how long its reactor was kept from anything else, at most.
-        result: what came of it.
-    """
-
-    wall_s: float
-    cpu_s: float
-    peak_bytes: int
-    stall_s: float
-    result: int
-
-
-@attrs.frozen
-class ObjectBench:
+class ObjectBench(Watched):
     """The daemon, and what it has."""
 
-    bench: Bench
-    beats: Path
     small: list[bytes]
     large: list[bytes]
     stored: list[bytes]
@@ -83,46 +62,6 @@ class ObjectBench:
     def client(self, *, tls: bool) -> ObjectClient:
         """A new connection."""
         return ObjectClient(self.bench.connect(tls=tls))
-
-    def spend(self, function: Callable[[], int]) -> Spent:
-        """Do something, and see what it took."""
-        peak = Path(f"/proc/{self.bench.pid}/clear_refs")
-        peak.write_text("5")  # forget the peak so far
-        since_s, results = time.monotonic(), []
-        spent = self.bench.spend(lambda: results.append(function()))
-        time.sleep(0.05)  # for a beat that is late
-        stalls = [beat.working_s for beat in read_late(self.beats, since_s)]
-        return Spent(
-            spent.wall_s,
-            spent.cpu_s,
-            self._peak_bytes(),
-            max(stalls, default=0.0),
-            results[0],
-        )
-
-    def _peak_bytes(self) -> int:
-        for line in Path(f"/proc/{self.bench.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
-        return 0
-
-
-def row(what: str, value: str, target: str, spent: Spent, note: str = "") -> Row:
-    """A line, with the stalls beside it."""
-    stall = f"stalls up to {spent.stall_s * 1e3:.0f} ms"
-    note = f"{note}; {stall}" if note else stall
-    return Row(what, value, target, spent.peak_bytes, note)
-
-
-def least(runs: Iterable[Spent]) -> Spent:
-    """What it took the time that it took least: others may use the machine, too."""
-    runs = list(runs)
-    return attrs.evolve(
-        min(runs, key=lambda spent: spent.cpu_s),
-        wall_s=min(spent.wall_s for spent in runs),
-        peak_bytes=max(spent.peak_bytes for spent in runs),
-        stall_s=max(spent.stall_s for spent in runs),
-    )
 
 
 def large_objects(it: ObjectBench, *, tls: bool) -> Spent:
@@ -432,20 +371,11 @@ def main() -> None:
         certificates = Certificates(Path(directory))
         daemon = Daemon(Path(directory) / "daemon", certificates)
         stored = _fill(daemon) if "check" in parts else []
-        beats = Path(directory) / "beats"
         # The million objects are none: the scrub would put them aside.
-        command = daemon.command("-allowUnauthenticatedReads", "-scrubRate=0")
-        command[1:3] = ["-m", "bench.heartbeat", str(beats)]
-        daemon.start(command=command)
-        try:
+        with watched(daemon, "-allowUnauthenticatedReads", "-scrubRate=0") as it:
             wait_until(lambda: b"looked at all objects" in daemon.log_bytes(), 600)
-            assert daemon.process is not None
-            context = client_context(certificates.of("admin"))
-            bench = Bench(daemon.port, daemon.process.pid, context)
-            it = ObjectBench(bench, beats, [], [], stored)
-            report("Objects", _rows(it, certificates, daemon, parts))
-        finally:
-            daemon.stop()
+            objects = ObjectBench(it.bench, it.beats, [], [], stored)
+            report("Objects", _rows(objects, certificates, daemon, parts))
 
 
 if __name__ == "__main__":

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import pwd
 import resource
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.logger import FileLogObserver, globalLogBeginner
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger, globalLogBeginner
 from twisted.python.usage import Options as TwistdOptions
 
 import imageserver
+import twisted
 from imageserver import config
 from imageserver.config import Settings
 from imageserver.errors import ConfigError, ImageServerError
 from imageserver.flags import HelpRequested, UsageError
-from imageserver.log import format_line
+from imageserver.listening import inherited_descriptors
+from imageserver.log_output import LogOutput, LogService
 from imageserver.service import ImageServer
+from imageserver.signals import Signals
+from imageserver.supervision import Supervisor
 
 PROGRAM = "imageserver"
 _FAILED = 1
 _MISUSED = 2
 _DESCRIPTORS = 1 << 20
 _SWITCH_INTERVAL_S = 0.001  # how long a busy thread may keep the reactor waiting
+
+_log = Logger()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,25 +51,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         settings = config.parse(sys.argv[1:] if argv is None else argv)
+        if settings.version:
+            print(f"{PROGRAM} {imageserver.__version__}")
+            return 0
+        settings.check_user(os.geteuid())
     except HelpRequested:
         print(config.FLAGS.usage(PROGRAM), end="")
         return 0
     except UsageError as error:
         print(f"{error}\n{config.FLAGS.usage(PROGRAM)}", end="", file=sys.stderr)
         return _MISUSED
-    if settings.version:
-        print(f"{PROGRAM} {imageserver.__version__}")
-        return 0
-    try:
-        config.check(settings, os.geteuid())
-        _run(settings)
-    except ImageServerError as error:
+    except ConfigError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return _FAILED
-    return 0
+    output = LogOutput(settings.log_options, time.time_ns)
+    globalLogBeginner.beginLoggingTo([output], redirectStandardIO=False)
+    output.start(redirect=True, owner=_owner(settings))
+    sys.excepthook = output.crash
+    try:
+        config.check(settings, os.geteuid())
+        _log_startup(settings)
+        _run(settings, output)
+    except ImageServerError as error:
+        output.fail(f"{PROGRAM}: {error}")
+        return _FAILED
+    else:
+        return 0
+    finally:
+        output.flush()
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, output: LogOutput) -> None:
     """Run the reactor with the service on it.
 
     Raises:
@@ -68,9 +89,6 @@ def _run(settings: Settings) -> None:
     """
     from twisted.internet import reactor  # noqa: PLC0415 - not before it is needed
 
-    globalLogBeginner.beginLoggingTo(
-        [FileLogObserver(sys.stderr, format_line)], redirectStandardIO=False
-    )
     errors: list[Exception] = []
 
     def fail(error: Exception) -> None:
@@ -78,7 +96,7 @@ def _run(settings: Settings) -> None:
         if reactor.running:
             reactor.stop()
 
-    service = make_service(reactor, settings, fail)
+    service = make_service(reactor, settings, fail, output)
     service.privilegedStartService()
 
     def start() -> None:
@@ -95,7 +113,10 @@ def _run(settings: Settings) -> None:
 
 
 def make_service(
-    reactor: Any, settings: Settings, failed: Callable[[Exception], None]
+    reactor: Any,
+    settings: Settings,
+    failed: Callable[[Exception], None],
+    output: LogOutput,
 ) -> ImageServer:
     """The service that ``settings`` describe.
 
@@ -105,7 +126,27 @@ def make_service(
     keep_pauses_short()
     _raise_descriptor_limit()
     drop = partial(_become, settings.username) if settings.username else lambda: None
-    return ImageServer(reactor, settings, drop, failed)
+    inherited = inherited_descriptors(reactor, os.environ)
+    supervisor = Supervisor(reactor, os.environ, os.getpid())
+    service = ImageServer(
+        reactor,
+        settings,
+        drop,
+        failed,
+        supervisor,
+        inherited,
+        lambda: output.files,
+    )
+
+    def reload() -> None:
+        _log.info("asked to reload")
+        output.reopen()
+        Deferred.fromCoroutine(service.reload()).addErrback(
+            lambda failure: _log.failure("cannot reload", failure)
+        )
+
+    Signals(reactor, reload, output.flush).setServiceParent(service)
+    return service
 
 
 def keep_pauses_short() -> None:
@@ -115,6 +156,17 @@ def keep_pauses_short() -> None:
     gc.freeze()  # what is there now stays; looking for garbage in it takes 20 ms
 
 
+def _log_startup(settings: Settings) -> None:
+    if settings.log_at_startup:
+        _log.info(
+            "Startup: {program} {version} (Python {python}, Twisted {twisted})",
+            program=PROGRAM,
+            version=imageserver.__version__,
+            python=platform.python_version(),
+            twisted=twisted.__version__,
+        )
+
+
 def _raise_descriptor_limit() -> None:
     """Take as many files and connections as the system lets us, as Go does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -122,6 +174,18 @@ def _raise_descriptor_limit() -> None:
     if wanted > soft >= 0:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _owner(settings: Settings) -> tuple[int, int] | None:
+    """Whom the log is to belong to, if not to us.
+
+    ``None`` also if there is no such user: that is told later, by :func:`_become`.
+    """
+    try:
+        entry = pwd.getpwnam(settings.username)
+    except KeyError:
+        return None
+    return entry.pw_uid, entry.pw_gid
 
 
 def _become(username: str) -> None:
@@ -172,15 +236,21 @@ def makeService(options: Options) -> MultiService:
     """The service for ``twistd``."""
     from twisted.internet import reactor  # noqa: PLC0415 - not before it is needed
 
+    settings = options.settings
+
     def failed(error: Exception) -> None:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         reactor.stop()
 
+    output = LogOutput(settings.log_options, time.time_ns)
     try:
-        return make_service(reactor, options.settings, failed)
+        service = make_service(reactor, settings, failed, output)
     except ImageServerError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(_FAILED) from None
+    if settings.log_dir:
+        LogService(output, _owner(settings)).setServiceParent(service)
+    return service
 
 
 if __name__ == "__main__":

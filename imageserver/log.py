@@ -20,14 +20,18 @@ from zope.interface import implementer
 NO_DEBUG = -1
 """The level of ordinary messages; kept as a level, it means: no debug messages."""
 
-_TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
+SECONDS = "%Y/%m/%d %H:%M:%S"
+"""How times are written."""
+MICROSECONDS = SECONDS + ".%f"
+"""... more exactly."""
+
 _LEVEL = "debug_level"
 _logger = Logger(namespace="imageserver.log")
 
 
-def format_line(event: LogEvent) -> str:
+def format_line(event: LogEvent, time_format: str = SECONDS) -> str:
     """A line of the log, with its end; tracebacks are further lines."""
-    time = format_time(event.get("log_time"), timeFormat=_TIME_FORMAT)
+    time = format_time(event.get("log_time"), timeFormat=time_format)
     text = eventAsText(event, includeTimestamp=False, includeSystem=False)
     # A name from outside must not be able to write lines of its own.
     is_failure = "log_failure" in event

@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
-from imageserver.config import Settings
+from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
@@ -31,7 +30,9 @@ from imageserver.images.information import InformationTemplate
 from imageserver.images.loading import Loading
 from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
+from imageserver.listening import adopt, bind
 from imageserver.log import Log
+from imageserver.log_files import LogFiles
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
@@ -52,6 +53,7 @@ from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
+from imageserver.supervision import Supervisor
 from imageserver.upkeep import Upkeep
 from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.site import Pages, make_site
@@ -63,7 +65,7 @@ _METADATA_THREADS = 4
 _CPU_THREADS = 1
 _PAGES_THREADS = 1
 _BACKGROUND_THREADS = 1
-_BACKLOG = 1024
+_SERVING = "serving"
 _CONNECT_S = 15.0
 _IDLE_S = 30
 
@@ -72,9 +74,10 @@ class ImageServer(MultiService):
     """The daemon as a service.
 
     Attributes:
-        port: what the server listens on, once it does.
+        ports: what the server listens on, once it does.
         credentials: our certificate, and whom we trust.
         metrics: what is measured.
+        log_files: gives the files of the log, if there are any.
     """
 
     _log = Logger()
@@ -85,6 +88,9 @@ class ImageServer(MultiService):
         settings: Settings,
         drop_privileges: Callable[[], None],
         failed: Callable[[Exception], None],
+        supervisor: Supervisor,
+        inherited: Sequence[int] = (),
+        log_files: Callable[[], LogFiles | None] = lambda: None,
     ) -> None:
         """Put everything together; nothing is started yet.
 
@@ -94,13 +100,19 @@ class ImageServer(MultiService):
             drop_privileges: called when the port is bound and certificates are read,
                 before any data is touched.
             failed: told if the data cannot be loaded.
+            supervisor: told when we are ready, and when we stop.
+            inherited: sockets to listen on, instead of a port of our own.
+            log_files: gives the files of the log, if there are any.
 
         Raises:
             CertificateError: the certificates cannot be used.
             ConfigError: the settings contradict each other.
         """
         super().__init__()
-        self.port: IListeningPort | None = None
+        self.ports: list[IListeningPort] = []
+        self._supervisor = supervisor
+        self._inherited = inherited
+        self.log_files = log_files
         self._reactor = reactor
         self._settings = settings
         self._drop_privileges = drop_privileges
@@ -114,6 +126,7 @@ class ImageServer(MultiService):
         self._watched_log = Log(
             reactor.callFromThread, settings.initial_log_debug_level
         )
+        supervisor.setServiceParent(self)
         self._make_stores()
         self.credentials = CredentialWatch(
             reactor, self._metadata, settings.credential_files, self._use
@@ -311,28 +324,24 @@ class ImageServer(MultiService):
             ),
         )
         site = make_site(Pages(status, self._pages), self._reactor)
-        self.port = self._listen(FrontDoorFactory(self._server, site))
-        address: Any = self.port.getHost()
-        self._log.info(
-            "listening on {host} port {port}, for up to {total} connections",
-            host=address.host,
-            port=address.port,
-            total=self._server.gate.limits.total,
-        )
+        self._listen(FrontDoorFactory(self._server, site))
 
-    def _listen(self, factory: FrontDoorFactory) -> IListeningPort:
-        number, address = self._settings.port_num, self._settings.listen_address
-        refusals = []
-        for interface in (address,) if address else ("::", "0.0.0.0"):  # noqa: S104
-            try:
-                port: IListeningPort = self._reactor.listenTCP(
-                    number, factory, _BACKLOG, interface
-                )
-            except CannotListenError as error:
-                refusals.append(str(error.socketError))
-            else:
-                return port
-        raise ConfigError(f"cannot listen on port {number}: {refusals[-1]}")
+    def _listen(self, factory: FrontDoorFactory) -> None:
+        settings = self._settings
+        if self._inherited:
+            self.ports = adopt(self._reactor, self._inherited, factory)
+        else:
+            self.ports.append(
+                bind(self._reactor, settings.port_num, settings.listen_address, factory)
+            )
+        for port in self.ports:
+            address: Any = port.getHost()
+            self._log.info(
+                "listening on {host} port {port}, for up to {total} connections",
+                host=address.host,
+                port=address.port,
+                total=self._server.gate.limits.total,
+            )
 
     def startService(self) -> None:
         """Open the stores, and begin to load.
@@ -343,12 +352,16 @@ class ImageServer(MultiService):
         self._drop_privileges()
         settings = self._settings
         globalLogPublisher.addObserver(self._watched_log)
-        for directory in sorted({settings.image_dir, settings.object_dir}):
-            self._locks.append(lock_directory(Path(directory)))
+        directories = {Path(settings.image_dir), Path(settings.object_dir)}
+        for directory in sorted(directories):
+            self._locks.append(lock_directory(directory))
+        refuse_reference(directories)
         if self._insecure:
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"
             )
+        for name in settings.unused:
+            self._log.info("-{name} has no effect in this server", name=name)
         self._index.open()
         self._objects.open()
         super().startService()
@@ -359,8 +372,9 @@ class ImageServer(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self.port is not None:
-            await maybeDeferred(self.port.stopListening)
+        self._supervisor.stopping()
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
         await self._local_upgrade.stop()
         self._collection.stop()  # a call may wait for it
         self._loading.stop()
@@ -377,6 +391,12 @@ class ImageServer(MultiService):
             os.close(self._locks.pop())
         self._log.info("stopped")
         globalLogPublisher.removeObserver(self._watched_log)
+
+    async def reload(self) -> None:
+        """Read the files again that may have been changed by hand."""
+        self._supervisor.reloading()
+        await self.credentials.reload()
+        self._supervisor.ready(_SERVING)
 
     async def _start_up(self) -> None:
         try:
@@ -396,6 +416,7 @@ class ImageServer(MultiService):
 
     async def _load_images(self) -> None:
         loading = self._loading
+        await self._metadata.run(self._missing.resume)
         await self._metadata.run(loading.begin)
         if not self.running:
             return
@@ -406,6 +427,7 @@ class ImageServer(MultiService):
             self._log.info(
                 "ready, but for {pending} images to read", pending=len(loading.pending)
             )
+            self._supervisor.ready(_SERVING)
         for name in tuple(loading.pending):
             await self._background.run(loading.load, name)
             if not self.running:

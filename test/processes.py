@@ -100,6 +100,7 @@ class Daemon:
             "imageserver.daemon",
             "-portNum=0",
             "-listenAddress=127.0.0.1",
+            "-logDir=",
             f"-imageDir={self.images}",
             f"-objectDir={self.objects}",
             f"-CAfile={self.certificates.ca_file}",

@@ -34,6 +34,8 @@ class Flag:
         default: a value of that kind: durations in nanoseconds, sizes in bytes.
         help: what it is for.
         group: the heading of the usage text under which it is described.
+        least: the least value, for numbers.
+        most: the largest one.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Flag:
     default: Any
     help: str
     group: str = ""
+    least: int | None = None
+    most: int | None = None
 
 
 @attrs.frozen
@@ -136,8 +140,8 @@ class FlagSet:
 
         Args:
             values: by the names of the flags.
-            cls: each of its attributes is the value of the flag whose name has
-                the same letters; other flags are left out.
+            cls: each of its attributes without a default is the value of the flag whose
+                name has the same letters; other flags are left out.
 
         Raises:
             KeyError: the class has an attribute for which there is no flag.
@@ -147,8 +151,13 @@ class FlagSet:
             **{
                 attribute.alias: values[names[attribute.name.replace("_", "").lower()]]
                 for attribute in attrs.fields(cls)
+                if attribute.default is attrs.NOTHING
             }
         )
+
+    def show(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """The values of all flags as text that a command line takes."""
+        return {flag.name: flag.kind.show(values[flag.name]) for flag in self.flags}
 
     def usage(self, program: str, arguments: str = "") -> str:
         """Describe the flags.
@@ -187,12 +196,21 @@ class FlagSet:
 
 def _parse_value(flag: Flag, text: str, error: type[ConfigError]) -> Any:
     try:
-        return flag.kind.parse(text)
+        value = flag.kind.parse(text)
+        _check_bounds(flag, value)
     except ValueError as fault:
         boolean = flag.kind is BOOL
         what = "invalid boolean value" if boolean else "invalid value"
         where = f"for -{flag.name}" if boolean else f"for flag -{flag.name}"
         raise error(f"{what} {_quote(text)} {where}: {fault}") from None
+    return value
+
+
+def _check_bounds(flag: Flag, value: Any) -> None:
+    if flag.least is not None and value < flag.least:
+        raise ValueError(f"at least {flag.kind.show(flag.least)}")
+    if flag.most is not None and value > flag.most:
+        raise ValueError(f"at most {flag.kind.show(flag.most)}")
 
 
 def _quote(text: str) -> str:

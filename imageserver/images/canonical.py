@@ -174,7 +174,7 @@ def _file_system_pieces(admitted: Admitted) -> Iterator[bytes | bytearray]:
     )
     if table is not None:
         yield _FIRST_FIELD
-        yield table.encoded
+        yield from table.encoded
         rest[0] -= 1  # the first of these fields follows the table
     yield rest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,6 +65,7 @@ class ImageDatabase:
         quarantine: where damaged files are put.
         objects: the objects that images need.
         expiration_limits: how far off expirations may be put.
+        incomplete: images of which objects are missing, and how many.
     """
 
     _log = Logger()
@@ -90,6 +91,7 @@ class ImageDatabase:
         self.files = ImageFiles(directory, index, disk, now_ns, self.changes)
         self.objects = objects
         self.expiration_limits = expiration_limits or ExpirationLimits()
+        self.incomplete: Mapping[str, int] = {}
         self._is_group = is_group
         self._busy: set[str] = set()
         self._lock = threading.Lock()
@@ -155,6 +157,7 @@ class ImageDatabase:
                 raise AccessDenied(f'no metadata for: "{directory_of(name)}"')
             with told(f"cannot store image: {name}"):
                 self.files.add(name, admitted, image_file, revive=revive)
+        self.incomplete = {n: c for n, c in self.incomplete.items() if n != name}
 
     def delete(self, name: str, caller: Caller) -> None:
         """Delete an image; its name is not to be used again.
@@ -235,12 +238,12 @@ class ImageDatabase:
         return self.files.open_stored(name)
 
     def find_latest(self, request: FindLatestImageRequest) -> str:
-        """The newest image directly in a directory that fits; empty: none.
+        """The newest complete image directly in a directory that fits; empty: none.
 
         Raises:
             RequestError: there is no such directory.
         """
-        return find_latest(self.index, request)
+        return find_latest(self.index, request, self.incomplete)
 
     def select(self, request: ListSelectedImagesRequest) -> list[str]:
         """The names of the images that a request selects."""

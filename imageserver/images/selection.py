@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from imageserver.errors import RequestError
 from imageserver.index.base import ImageIndex
 from imageserver.model.image_messages import (
@@ -12,8 +14,15 @@ from imageserver.model.names import ROOT
 from imageserver.model.tags import tags_match
 
 
-def find_latest(index: ImageIndex, request: FindLatestImageRequest) -> str:
+def find_latest(
+    index: ImageIndex, request: FindLatestImageRequest, unfit: Container[str] = ()
+) -> str:
     """The newest image directly in a directory that fits; empty: none.
+
+    Args:
+        index: the images.
+        request: what is asked for.
+        unfit: names of images that are not to be found.
 
     Raises:
         RequestError: there is no such directory.
@@ -22,7 +31,7 @@ def find_latest(index: ImageIndex, request: FindLatestImageRequest) -> str:
         raise RequestError(f"unknown directory: {request.directory_name}")
     commit = request.build_commit_id
     for record in index.images_in(request.directory_name):
-        if record.created_on_ns is None:
+        if record.created_on_ns is None or record.name in unfit:
             continue
         if request.ignore_expiring_images and record.expires:
             continue

@@ -90,11 +90,11 @@ class SqliteIndex(SqliteUpkeep):
         while some := list(islice(wanted, _HASHES_PER_QUERY)):
             marks = ",".join("?" * len(some))
             sizes.update(
-                self._file.query(
-                    SIZE,
+                self._file.query_all(
+                    (bytes, int),
                     f"SELECT hash, size FROM objects WHERE hash IN ({marks})"  # noqa: S608 - marks only
                     " AND size IS NOT NULL",
-                    *some,
+                    some,
                 )
             )
         return sizes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -222,9 +222,25 @@ class SqliteFile:
         if tables == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
             connection.executemany("INSERT INTO meta VALUES (?, ?)", identity.items())
+        self._refuse_newer(connection)
         for probe in _PROBES:
             connection.execute(probe).fetchall()
         return dict(connection.execute("SELECT key, value FROM meta")) == identity
+
+    def _refuse_newer(self, connection: sqlite3.Connection) -> None:
+        """Leave the index of a later version alone: it may know what this one cannot.
+
+        Raises:
+            ConfigError: it is one; the text says what to do.
+        """
+        query = "SELECT value FROM meta WHERE key = 'schema'"
+        ((version,),) = connection.execute(query).fetchall() or (("",),)
+        if str(version).isdecimal() and int(version) > int(_SCHEMA_VERSION):
+            raise ConfigError(
+                f"index {self._path} is of a later version of this program (schema"
+                f" {version}, here {_SCHEMA_VERSION}): use that one, or remove the file"
+                " to have it made anew"
+            )
 
     @property
     def _reader(self) -> sqlite3.Connection:
@@ -233,6 +249,24 @@ class SqliteFile:
         if connection is None:
             connection = local.connection = self._connect()
         return connection
+
+    def query_all(
+        self, types: Sequence[type], query: str, values: Sequence[bytes]
+    ) -> list[Any]:
+        """All rows of a query at once; quicker than one by one.
+
+        Args:
+            types: those of the columns.
+            query: the query.
+            values: its parameters.
+        """
+        with self._translated_errors():
+            rows = self._reader.execute(query, values).fetchall()
+        for type_, column in zip(types, zip(*rows, strict=True), strict=False):
+            if set(map(type, column)) != {type_}:
+                self._mark_damage()
+                raise StoreError(f"index: damaged row: a value that is no {type_}")
+        return rows
 
     def query(
         self, read: Callable[[Any], Any], query: str, *values: Any

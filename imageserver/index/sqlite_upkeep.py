@@ -110,7 +110,7 @@ class SqliteUpkeep:
         rows = self._file.query(
             HASH,
             "SELECT hash FROM objects WHERE size IS NULL AND reference_count > 0"
-            " LIMIT ?",
+            " ORDER BY hash LIMIT ?",
             limit,
         )
         return [hash_ for (hash_,) in rows]

@@ -112,6 +112,7 @@ class _Scan:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
         self._table = InodeTable()
+        self._piece = bytearray()  # the last of what is encoded
         self._kinds: dict[tuple[str, int], _Kind] = {}
         self._layouts: dict[bytes, tuple[Layout, bytes]] = {}
         self._regular_headers = b"", b""  # theirs and ours
@@ -122,9 +123,11 @@ class _Scan:
         """Scan the table at the cursor."""
         count = read_uint(cursor)
         cursor.count(count)
-        self._table.encoded += uint_bytes(count)
+        self._begin_piece()
+        self._piece += uint_bytes(count)
         rest = count
         while rest:
+            self._begin_piece()
             rest -= self._pass_usual(cursor, min(rest, _AT_ONCE))
             self._take_regular()
             if rest:
@@ -134,6 +137,10 @@ class _Scan:
             self._table.contradictions.append("an inode number is used twice")
         return self._table
 
+    def _begin_piece(self) -> None:
+        self._piece = bytearray()
+        self._table.encoded.append(self._piece)
+
     def _pass_usual(self, cursor: Cursor, limit: int) -> int:
         """Pass over inodes as long as they are in the usual form.
 
@@ -141,7 +148,7 @@ class _Scan:
             How many, up to the limit.
         """
         data, position, match = cursor.data, cursor.position, _REGULAR.match
-        encoded, hashes, sizes = self._table.encoded, self._hashes, self._sizes
+        encoded, hashes, sizes = self._piece, self._hashes, self._sizes
         regular, our_header = self._regular_headers
         numbers: list[bytes] = []
         copied = position
@@ -188,7 +195,7 @@ class _Scan:
         content = layout.take(number, cursor, start, end)
         if content is None:
             return None
-        self._table.encoded += number + our_header + uint_bytes(len(content)) + content
+        self._piece += number + our_header + uint_bytes(len(content)) + content
         return number, end
 
     def _take_regular(self) -> None:
@@ -203,7 +210,7 @@ class _Scan:
         number = uint_bytes(read_uint(cursor))
         name = read_name(cursor)
         if not name:
-            self._table.encoded += number + _NIL
+            self._piece += number + _NIL
             self._table.add(number, None)
             return
         id_ = yield from read_type_id(cursor, self._readers.types, self._readers.limits)
@@ -212,8 +219,8 @@ class _Scan:
         self._table.add(number, inode)
         content = bytearray()
         _ENCODER.write_value(content, inode, kind.type)
-        self._table.encoded += number + kind.our_header + uint_bytes(len(content))
-        self._table.encoded += content
+        self._piece += number + kind.our_header + uint_bytes(len(content))
+        self._piece += content
 
     def _kind(self, name: str, id_: int) -> _Kind:
         kind = self._kinds.get((name, id_))

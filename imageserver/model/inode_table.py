@@ -47,7 +47,9 @@ class InodeTable:
     """What an inode table amounts to. Inode numbers are those bytes that encode them.
 
     Attributes:
-        encoded: the table in the encoding of canonical image files.
+        encoded: the table in the encoding of canonical image files, in pieces: one
+            that grew to the size of the table would be moved again and again, and other
+            threads wait meanwhile.
         numbers: of all inodes.
         directories: what is in each directory but the root.
         computed: the numbers of computed inodes.
@@ -61,7 +63,7 @@ class InodeTable:
             there may be millions.
     """
 
-    encoded: bytearray = attrs.Factory(bytearray)
+    encoded: list[bytearray] = attrs.Factory(list)
     numbers: set[bytes] = attrs.Factory(set)
     directories: dict[bytes, Entries] = attrs.Factory(dict)
     computed: set[bytes] = attrs.Factory(set)

@@ -296,7 +296,7 @@ class ObjectStore:
     def is_file(self, hash_: bytes, size: int) -> bool:
         """Whether there is a file as an object of that size has."""
         try:
-            status = os.stat(self.name(hash_), follow_symlinks=False)
+            status = os.lstat(self.name(hash_))
         except OSError:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == size

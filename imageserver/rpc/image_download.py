@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from imageserver import gob
-from imageserver.errors import PeerClosed
+from imageserver.errors import PeerClosed, RequestError
 from imageserver.images.canonical import (
     FILE_LIMITS,
     VALUE_END,
@@ -56,7 +56,11 @@ class ImageDownload:
     async def get_image(
         self, caller: Caller, request: GetImageRequest
     ) -> GetImageResponse | StoredResponse:
-        """An image, straight from its file."""
+        """An image, straight from its file.
+
+        Raises:
+            RequestError: it is incomplete, and all of it is asked for.
+        """
         stored = await self._open(request.image_name)
         if stored is None and request.timeout_ns > 0:
             stored = await self._wait_for(caller, request)
@@ -65,7 +69,15 @@ class ImageDownload:
         bare = request.ignore_file_system or (
             request.ignore_file_system_if_expiring and stored.record.expires
         )
-        return StoredResponse(self, stored, bare)
+        response = StoredResponse(self, stored, bare)
+        name = request.image_name
+        missing = self._database.incomplete.get(name)
+        if missing and not bare:
+            response.close()
+            raise RequestError(
+                f"image: {name} is incomplete: {missing} of its objects missing"
+            )
+        return response
 
     async def send_stored(self, call: Call, stored: OpenImage, *, bare: bool) -> None:
         """Send the response of GetImage, most of it straight from the image's file.

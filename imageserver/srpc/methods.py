@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Reply: TypeAlias = Callable[[Caller, Any], Awaitable[Any]]
 Stream: TypeAlias = Callable[["Call"], Awaitable[None]]
 
-SMALL = Limits(message_bytes=1 << 20)
+SMALL = Limits(message_bytes=1 << 20, elements=1 << 16)
 """For requests that name things."""
 
 

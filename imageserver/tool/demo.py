@@ -145,6 +145,7 @@ def _server(root: Path, certificates: Path, port: int) -> Iterator[str]:
     command = [
         str(Path(sys.executable).with_name("imageserver")),
         f"-portNum={port}",
+        "-logDir=",
         f"-listenAddress={_HOST}",
         f"-imageDir={root / 'images'}",
         f"-objectDir={root / 'objects'}",

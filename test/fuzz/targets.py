@@ -77,7 +77,9 @@ def read_again(table: InodeTable) -> Any:
     """The inodes of a table that was scanned."""
     encoder = gob.Encoder()
     definitions = encoder.define(TABLE)
-    message = gob.uint_bytes(encoder.type_id(TABLE) << 1) + b"\0" + table.encoded
+    message = (
+        gob.uint_bytes(encoder.type_id(TABLE) << 1) + b"\0" + b"".join(table.encoded)
+    )
     data = definitions + gob.uint_bytes(len(message)) + message
     return gob.decode(data, TABLE).value
 

@@ -12,6 +12,7 @@ from imageserver.images import missing as missing_module
 from imageserver.images.missing import MissingObjects
 from imageserver.model.hash import hash_of
 from imageserver.model.image import Annotation
+from imageserver.model.image_messages import FindLatestImageRequest
 from imageserver.testing import POWERFUL, make_image
 
 A, B, C = b"first object", b"second", b"third one"
@@ -57,15 +58,68 @@ def test_missing(stores, missing, events) -> None:
     texts = [event["log_format"].format(**event) for event in events]
     text = f"object {hash_of(A).hex()} is missing; images that need it: dir/y, x"
     assert text in texts
-    assert len(texts) == 2
+    assert texts[2:] == ["3 images are incomplete, and not sent"]
     missing.refresh()
-    assert len(events) == 2
+    assert len(events) == 3
     stores.put_objects(A)
     missing.refresh()
     assert missing.images.keys() == {hash_of(C)}
     lose(stores, A)
     missing.refresh()
-    assert len(events) == 3
+    beginnings = [event["log_format"][:6] for event in events[3:]]
+    assert beginnings == ["{count", "object", "{count"]
+
+
+@pytest.mark.parametrize("patterns", [0, 100])
+def test_incomplete(stores, missing, monkeypatch, patterns) -> None:
+    """Images are marked as long as something is missing, however they are searched."""
+    monkeypatch.setattr(missing_module, "_MOST_PATTERNS", patterns)
+    lose(stores, A, B)
+    missing.refresh()
+    assert stores.images.incomplete == {"x": 2, "dir/y": 1, "z": 1}
+    stores.put_objects(A)
+    missing.refresh()
+    assert stores.images.incomplete == {"x": 1, "z": 1}
+    lose(stores, C)
+    missing.refresh()
+    assert stores.images.incomplete == {"x": 1, "z": 2}
+    stores.put_objects(B, C)
+    missing.refresh()
+    assert stores.images.incomplete == {}
+
+
+def test_incomplete_image_is_not_the_latest(stores, missing) -> None:
+    """The newest image that can be had is found instead."""
+    request = FindLatestImageRequest(directory_name=".")
+    assert stores.images.find_latest(request) == "x"
+    lose(stores, A)
+    missing.refresh()
+    assert stores.images.find_latest(request) == "z"
+
+
+def test_marks_outlast_the_daemon(stores, missing) -> None:
+    """Marks are there again at the next start, before anything is looked at."""
+    lose(stores, A)
+    missing.refresh()
+    marked = stores.images.incomplete
+    stores.images.incomplete = {}
+    again = MissingObjects(stores.images, stores.index)
+    again.resume()
+    assert stores.images.incomplete == marked == {"x": 1, "dir/y": 1}
+    stores.put_objects(A)
+    again.refresh()
+    assert stores.images.incomplete == {}
+    again.resume()
+    assert stores.images.incomplete == {}
+
+
+def test_mark_goes_with_the_image(stores, missing) -> None:
+    """An image of the same name that is added later is complete."""
+    lose(stores, C)
+    missing.refresh()
+    stores.images.files.remove(stores.index.image("z"), keep_name=False)
+    stores.add("z", make_image({"b": B}), POWERFUL)
+    assert stores.images.incomplete == {}
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 100, 1 << 20])
@@ -97,7 +151,7 @@ def test_any_hash(stores, missing, byte) -> None:
 
 def test_limit(stores, missing, monkeypatch) -> None:
     """Of very many, some are named; the others come when these are back."""
-    monkeypatch.setattr(missing_module, "_MOST", 2)
+    monkeypatch.setattr(missing_module, "_SHOWN", 2)
     lose(stores, A, B, C)
     missing.refresh()
     first = set(missing.images)

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from imageserver.errors import PeerClosed
+from imageserver.errors import PeerClosed, RequestError
 from imageserver.images.information import InformationTemplate
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
@@ -30,7 +30,7 @@ class Waiting(SynchronousTestCase):
 
     def setUp(self) -> None:
         """An empty database that has its root."""
-        database = Stores(self, lambda: 1).database
+        self.database = database = Stores(self, lambda: 1).database
         self.clock = Clock()
         self.download = ImageDownload(
             database, InlineWorker(), self.clock, InformationTemplate("")
@@ -57,6 +57,19 @@ class Waiting(SynchronousTestCase):
         request = AddScannedImageRequest("name", image)
         adding = self.changes.add(POWERFUL, request)
         self.successResultOf(Deferred.fromCoroutine(adding))
+
+    def test_incomplete(self) -> None:
+        """Of an incomplete image there is only what needs no objects."""
+        self.add()
+        self.database.incomplete = {"name": 2}
+        self.assertEqual(
+            str(self.failureResultOf(self.ask(0), RequestError).value),
+            "image: name is incomplete: 2 of its objects missing",
+        )
+        request = GetImageRequest("name", ignore_file_system=True)
+        getting = self.download.get_image(self.caller, request)
+        response = self.successResultOf(Deferred.fromCoroutine(getting))
+        response.close()
 
     def assert_nothing_left(self) -> None:
         """Nobody waits any more, and no timer runs."""

@@ -21,6 +21,7 @@ import pytest
 
 pytestmark = pytest.mark.system
 
+ODD = """/a 'b' "c" $HOME `id` $(id) \\ * ; & | \u00e4 \t -x\nsecond line"""
 SCRIPT = Path(__file__).parents[2] / "init.d" / "imageserver"
 
 # Adds a line about itself to the file "starts" beside it, then waits for a signal.
@@ -31,6 +32,7 @@ if behaviour == "ignores TERM":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.signal(signal.SIGHUP, lambda *_: print("reloaded", flush=True))
 with open(os.path.join(os.path.dirname(__file__), "starts"), "a") as starts:
     about = dict(pid=os.getpid(), args=sys.argv[1:], at=time.monotonic())
     starts.write(json.dumps(about) + "\\n")
@@ -63,10 +65,15 @@ class Service:
     Args:
         root: directory for everything; its name must occur in no other command line.
         user: whom the daemon runs as, if the tests run as root.
+        shell: what runs the script.
     """
 
-    def __init__(self, root: Path, user: str) -> None:
+    def __init__(self, root: Path, user: str, shell: str = "/bin/sh") -> None:
         self.root = root
+        self.script = root / "init script"
+        self.script.write_text(SCRIPT.read_text().replace("/bin/sh", shell))
+        self.script.chmod(0o755)
+        self.runner: list[str] = []
         self.daemon = root / "daemon"
         self.pidfile = root / "daemon pid"
         self.loop_pidfile = root / "loop pid"
@@ -100,7 +107,7 @@ class Service:
     def popen(self, action: str) -> subprocess.Popen[str]:
         """Start an action, do not wait for its end."""
         return subprocess.Popen(
-            [SCRIPT, action],
+            [*self.runner, str(self.script), action],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -172,12 +179,15 @@ class Service:
         wait_until(lambda: not self.processes())
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+@pytest.fixture(params=["dash", "bash"])
+def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
     """A service that is not running; blanks in all its paths."""
     root = tmp_path / "with blanks"
     root.mkdir()
-    service = Service(root, pwd.getpwuid(os.geteuid()).pw_name)
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"there is no {request.param} on this machine")
+    service = Service(root, pwd.getpwuid(os.geteuid()).pw_name, shell)
     yield service
     service.clean_up()
 
@@ -211,7 +221,7 @@ def test_arguments(service: Service) -> None:
         PROG_ARGS="-portNum=1 -debug  /*",
         ARCHIVE_MODE="1",
         IMAGE_DIR="/the images",
-        OBJECT_DIR="/the $objects'",
+        OBJECT_DIR=ODD,
         IMAGE_SERVER_HOSTNAME="master",
         LOG_QUOTA="10 MiB",
         LOGBUF_LINES="200",
@@ -223,14 +233,17 @@ def test_arguments(service: Service) -> None:
         "-archiveMode=true",
         "-imageDir=/the images",
         "-imageServerHostname=master",
-        "-objectDir=/the $objects'",
+        f"-logDir={service.log_dir}",
+        "-logQuota=10 MiB",
+        "-logbufLines=200",
+        f"-objectDir={ODD}",
     ]
 
 
 def test_no_arguments(service: Service) -> None:
     """Variables that are not set add no flag, and so the flags files decide."""
     service.start()
-    assert service.starts()[0]["args"] == []
+    assert service.starts()[0]["args"] == [f"-logDir={service.log_dir}"]
 
 
 def test_fd_limit(service: Service) -> None:
@@ -242,12 +255,12 @@ def test_fd_limit(service: Service) -> None:
 
 
 def test_output_is_logged(service: Service) -> None:
-    """What the daemon prints is appended to a file in LOG_DIR."""
+    """What the daemon prints is in a file in LOG_DIR, until it starts again."""
     service.log_dir.mkdir()
     log = service.log_dir / "imageserver.log"
     log.write_text("old\n")
     service.start()
-    wait_until(lambda: log.read_text() == "old\nhello from the daemon\n")
+    wait_until(lambda: log.read_text() == "hello from the daemon\n")
 
 
 def test_killed_daemon_is_started_again(service: Service) -> None:
@@ -311,7 +324,17 @@ def test_starts_at_the_same_time(service: Service) -> None:
     assert service.processes() == {service.loop_pid(), service.starts()[0]["pid"]}
 
 
-@pytest.mark.parametrize("action", ["restart", "reload", "force-reload"])
+def test_stop_during_start(service: Service) -> None:
+    """A stop that comes while a start is under way waits for it, and stops all."""
+    with service.popen("start") as start:
+        wait_until(service.loop_pidfile.exists)
+        assert service.code("stop") == 0
+        start.communicate(timeout=30)
+    service.assert_nothing_left()
+    assert service.code("status") == 3
+
+
+@pytest.mark.parametrize("action", ["restart", "force-reload"])
 def test_restart(service: Service, action: str) -> None:
     """A new loop and a new daemon take the place of the old ones."""
     old = {service.start(), service.loop_pid()}
@@ -320,6 +343,17 @@ def test_restart(service: Service, action: str) -> None:
     new = {service.starts()[1]["pid"], service.loop_pid()}
     assert service.processes() == new
     assert not new & old
+
+
+def test_reload(service: Service) -> None:
+    """The daemon is told, and goes on."""
+    assert service.code("reload") == 7
+    pid = service.start()
+    assert service.code("reload") == 0
+    log = service.log_dir / "imageserver.log"
+    wait_until(lambda: "reloaded" in log.read_text())
+    assert service.pid() == pid
+    assert len(service.starts()) == 1
 
 
 def test_restart_of_nothing(service: Service) -> None:
@@ -453,6 +487,30 @@ class TestAsRoot:
             assert log.stat().st_uid == service.log_dir.stat().st_uid == nobody.pw_uid
             assert service.log_dir.stat().st_mode & 0o777 == 0o755
             assert service.pidfile.stat().st_uid == 0
+            assert service.code("stop") == 0
+            service.assert_nothing_left()
+        finally:
+            service.clean_up()
+            shutil.rmtree(root)
+
+    def test_started_by_somebody(self) -> None:
+        """Who is not root can run all of it, below directories of their own."""
+        root = Path(tempfile.mkdtemp())
+        nobody = pwd.getpwnam("nobody")
+        service = Service(root, "nobody")
+        identity = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}")
+        service.runner = ["setpriv", *identity, "--clear-groups", "--"]
+        service.daemon.write_text("#!/bin/sh\nexec sleep 100\n")
+        for path in (root, *root.iterdir()):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        try:
+            assert service.code("start") == 0
+            first = service.pid()
+            assert first is not None
+            assert Path(f"/proc/{first}").stat().st_uid == nobody.pw_uid
+            os.kill(first, signal.SIGKILL)
+            wait_until(lambda: service.pid() not in (None, first))
+            assert service.code("status") == 0
             assert service.code("stop") == 0
             service.assert_nothing_left()
         finally:

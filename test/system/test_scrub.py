@@ -10,7 +10,12 @@ from calls import image_of, receive_answers, send_objects
 from processes import Daemon, wait_until
 
 from imageserver.model.hash import hash_of
-from imageserver.model.image_messages import AddImageRequest, AddImageResponse
+from imageserver.model.image_messages import (
+    AddImageRequest,
+    AddImageResponse,
+    GetImageRequest,
+    GetImageResponse,
+)
 
 pytestmark = pytest.mark.system
 
@@ -45,6 +50,9 @@ def test_scrub(daemon: Daemon) -> None:
     assert found == [{"hash_hex": name, "images": ["precious"]}]
     assert name.encode() in daemon.log_bytes()
     with daemon.client() as client:
+        request = GetImageRequest("precious")
+        refusal = client.call("ImageServer.GetImage", request, GetImageResponse)
+        assert refusal == "image: precious is incomplete: 1 of its objects missing"
         send_objects(client, [contents[2]], end=True)
         (answer,) = receive_answers(client, 1)
     assert answer.added

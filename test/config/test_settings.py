@@ -8,7 +8,7 @@ import pytest
 
 from imageserver import config
 from imageserver.errors import CertificateError, ConfigError, RequestError
-from imageserver.flags import UsageError
+from imageserver.flags import HelpRequested, UsageError
 
 ROOT, SOMEBODY = 0, 1000
 
@@ -28,6 +28,46 @@ def test_defaults() -> None:
     assert found.ca_file == "/etc/ssl/CA.pem"
     assert found.cert_file == "/etc/ssl/imageserver/cert.pem"
     assert not found.permit_insecure_mode
+
+
+def test_flags_files(tmp_path: Path) -> None:
+    """Files are read in their order, and the command line has the last word."""
+    default, extra = tmp_path / "flags.default", tmp_path / "flags.extra"
+    files = (default, tmp_path / "missing", extra)
+    default.write_text("# ours\nportNum = 1\nimageDir=/a=b \npermitRoot=true\n")
+    extra.write_text("; theirs\n\nportNum=2\nmaxMethodLine=1KiB")
+    found = config.parse(["-maxMethodLine=2KiB"], files)
+    assert (found.port_num, found.image_dir, found.permit_root) == (2, "/a=b", True)
+    assert found.flag_values["maxMethodLine"] == "2KiB"
+    assert found.flag_values["scrubRate"] == "10MiB"
+    for text, error in (
+        ("portNum", "bad line, cannot split name from value: portNum"),
+        ("port num=1", "bad line, name has whitespace: port num=1"),
+        ("nonsense=1", "no such flag -nonsense"),
+        ("portNum=70000", 'invalid value "70000" for flag -portNum: at most 65535'),
+        ("permitRoot=", 'invalid boolean value "" for -permitRoot: parse error'),
+    ):
+        extra.write_text(f"{text}\nversion=true\n")
+        with pytest.raises(ConfigError) as caught:
+            config.parse([], files)
+        assert str(caught.value) == f"{extra}: {error}"
+        assert not isinstance(caught.value, UsageError)
+        with pytest.raises(HelpRequested):
+            config.parse(["-h"], files)
+    extra.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.parse([], files)
+    with pytest.raises(ConfigError, match="cannot read"):
+        config.parse([], [tmp_path])
+
+
+def test_flags_without_effect(tmp_path: Path) -> None:
+    """What means nothing here is accepted, and named where it was set."""
+    file = tmp_path / "flags.default"
+    file.write_text("lockLogTimeout=1s\n")
+    assert config.parse([], []).unused == ()
+    found = config.parse(["-debug", "-srpcTrustVmOwners=false"], [file])
+    assert found.unused == ("debug", "lockLogTimeout", "srpcTrustVmOwners")
 
 
 @pytest.mark.parametrize("argv", [["word"], ["-portNum=65536"], ["-portNum=x"], ["-x"]])
