@@ -11,7 +11,10 @@ SEED ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test check unit bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
+DEB_BUILD = build/deb
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
+
+.PHONY: help demo test check unit docs deb bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -26,6 +29,8 @@ help:
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
+	@echo "make docs    the pages of the documentation that are made from the program"
+	@echo "make deb     a Debian package, in build/deb"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -49,10 +54,10 @@ check: $(READY)
 
 test: check
 	ONCE=1 $(MAKE) --no-print-directory demo
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -m "not system"
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile -m "not system"
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
@@ -82,6 +87,20 @@ soak: $(READY)
 
 kills: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
+
+docs: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m generated_pages
+
+deb:
+	@rm -rf $(DEB_BUILD)
+	@mkdir -p $(DEB_BUILD)/imageserver-$(VERSION)
+	@git ls-files -z | xargs -0 tar -cf - | tar -xf - -C $(DEB_BUILD)/imageserver-$(VERSION)
+	@if [ -d build/man ]; then cp -r build/man $(DEB_BUILD)/imageserver-$(VERSION)/build-man; fi
+	cd $(DEB_BUILD)/imageserver-$(VERSION) && dpkg-buildpackage --build=binary --unsigned-changes --no-check-builddeps
+	@if command -v lintian > /dev/null; then \
+		lintian --allow-root --suppress-tags no-manual-page --fail-on error,warning $(DEB_BUILD)/*.deb; \
+	else echo "No lintian: the package is not checked"; fi
+	@ls $(DEB_BUILD)/*.deb
 
 clean:
 	rm -rf $(VENV) .fuzz mutants demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -17,7 +17,6 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner
-from twisted.python.systemd import ListenFDs
 from twisted.python.usage import Options as TwistdOptions
 
 import imageserver
@@ -26,6 +25,7 @@ from imageserver import config
 from imageserver.config import Settings
 from imageserver.errors import ConfigError, ImageServerError
 from imageserver.flags import HelpRequested, UsageError
+from imageserver.listening import inherited_descriptors
 from imageserver.log_output import LogOutput, LogService
 from imageserver.service import ImageServer
 from imageserver.signals import Signals
@@ -126,7 +126,7 @@ def make_service(
     keep_pauses_short()
     _raise_descriptor_limit()
     drop = partial(_become, settings.username) if settings.username else lambda: None
-    inherited = ListenFDs.fromEnvironment().inheritedDescriptors()
+    inherited = inherited_descriptors(reactor, os.environ)
     supervisor = Supervisor(reactor, os.environ, os.getpid())
     service = ImageServer(
         reactor,

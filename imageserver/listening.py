@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
@@ -39,6 +41,21 @@ def bind(reactor: Any, number: int, address: str, factory: Factory) -> IListenin
         else:
             return port
     raise ConfigError(f"cannot listen on port {number}: {refusals[-1]}")
+
+
+def inherited_descriptors(reactor: Any, environment: Mapping[str, str]) -> list[int]:
+    """The sockets that a supervisor has opened for us: ``LISTEN_FDS``.
+
+    By way of endpoints, because Twisted takes that variable out of the environment as
+    soon as it is imported; not their names, which tell whether there are any.
+    """
+    found: list[int] = []
+    if "LISTEN_FDNAMES" in environment:
+        with suppress(IndexError):
+            while True:
+                description = f"systemd:domain=INET:index={len(found)}"
+                found.append(serverFromString(reactor, description).fileno)
+    return found
 
 
 def adopt(

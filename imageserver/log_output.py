@@ -69,9 +69,8 @@ class LogOutput:
         self._options = options
         self._now_ns = now_ns
         self._time_format = MICROSECONDS if options.has_microseconds else SECONDS
-        self._waiting: queue.Queue[str | Callable[[], None]] = queue.Queue(
-            _MOST_WAITING
-        )
+        # Signal handlers log, too: a Queue's lock may be held by what they interrupt.
+        self._waiting: queue.SimpleQueue[str | Callable[[], None]] = queue.SimpleQueue()
         self._stderr = -1
         self._redirects = False
         self._owner: tuple[int, int] | None = None
@@ -181,10 +180,10 @@ class LogOutput:
                 os.dup2(descriptor, standard)
 
     def _put(self, item: str | Callable[[], None]) -> None:
-        try:
-            self._waiting.put_nowait(item)
-        except queue.Full:
+        if isinstance(item, str) and self._waiting.qsize() >= _MOST_WAITING:
             self.lost += 1
+        else:
+            self._waiting.put(item)
 
     def _run(self) -> None:
         while not self._ended:

@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
-from imageserver.config import Settings
+from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.images.changes import Changes
@@ -33,6 +33,7 @@ from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.listening import adopt, bind
 from imageserver.log import Log
 from imageserver.log_buffer import LogBuffer
+from imageserver.log_files import LogFiles
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
@@ -56,7 +57,6 @@ from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
 from imageserver.supervision import Supervisor
 from imageserver.upkeep import Upkeep
-from imageserver.web.log_lines import LogFilesView
 from imageserver.web.web_service import WebService
 from imageserver.worker import PoolWorker
 
@@ -78,6 +78,7 @@ class ImageServer(MultiService):
         ports: what the server listens on, once it does.
         credentials: our certificate, and whom we trust.
         metrics: what is measured.
+        log_files: gives the files of the log, if there are any.
     """
 
     _log = Logger()
@@ -90,7 +91,7 @@ class ImageServer(MultiService):
         failed: Callable[[Exception], None],
         supervisor: Supervisor,
         inherited: Sequence[int] = (),
-        log_files: Callable[[], LogFilesView | None] = lambda: None,
+        log_files: Callable[[], LogFiles | None] = lambda: None,
     ) -> None:
         """Put everything together; nothing is started yet.
 
@@ -112,7 +113,7 @@ class ImageServer(MultiService):
         self.ports: list[IListeningPort] = []
         self._supervisor = supervisor
         self._inherited = inherited
-        self._log_files = log_files
+        self.log_files = log_files
         self._reactor = reactor
         self._settings = settings
         self._drop_privileges = drop_privileges
@@ -328,7 +329,7 @@ class ImageServer(MultiService):
                 credentials=self.credentials,
                 metrics=self.metrics,
                 log_buffer=self._log_buffer,
-                log_files=self._log_files,
+                log_files=self.log_files,
             ),
             self._pages,
             self._browsing,
@@ -364,8 +365,10 @@ class ImageServer(MultiService):
         settings = self._settings
         globalLogPublisher.addObserver(self._watched_log)
         globalLogPublisher.addObserver(self._log_buffer)
-        for directory in sorted({settings.image_dir, settings.object_dir}):
-            self._locks.append(lock_directory(Path(directory)))
+        directories = {Path(settings.image_dir), Path(settings.object_dir)}
+        for directory in sorted(directories):
+            self._locks.append(lock_directory(directory))
+        refuse_reference(directories)
         if self._insecure:
             self._log.warn(
                 "*** insecure mode: everybody who can connect may do everything ***"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -202,3 +203,24 @@ def test_service(tmp_path: Path) -> None:
     service.stopService()
     Logger().info("too late")
     assert latest(tmp_path).endswith(" something\n")
+
+
+def test_signal_handlers_log(tmp_path: Path) -> None:
+    """A signal handler may log whatever it interrupts."""
+    output = started(tmp_path / "log")
+    heard = []
+
+    def hear(*_: object) -> None:
+        heard.append(1)
+        say(output, "a signal")
+
+    before = signal.signal(signal.SIGALRM, hear)
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        while len(heard) < 2_000:
+            say(output, "something")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        output.stop()
+    assert "a signal" in latest(tmp_path / "log")

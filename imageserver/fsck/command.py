@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 import imageserver
+from imageserver.config import refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, ImageServerError
 from imageserver.flags import (
@@ -119,6 +120,7 @@ def _locked(directories: set[Path]) -> Iterator[None]:
     try:
         for directory in sorted(directories):
             locks.append(lock_directory(directory))
+        refuse_reference(directories)
         yield
     finally:
         for descriptor in locks:

@@ -253,9 +253,25 @@ class SqliteFile:
         if tables == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
             connection.executemany("INSERT INTO meta VALUES (?, ?)", identity.items())
+        self._refuse_newer(connection)
         for probe in _PROBES:
             connection.execute(probe).fetchall()
         return dict(connection.execute("SELECT key, value FROM meta")) == identity
+
+    def _refuse_newer(self, connection: sqlite3.Connection) -> None:
+        """Leave the index of a later version alone: it may know what this one cannot.
+
+        Raises:
+            ConfigError: it is one; the text says what to do.
+        """
+        query = "SELECT value FROM meta WHERE key = 'schema'"
+        ((version,),) = connection.execute(query).fetchall() or (("",),)
+        if str(version).isdecimal() and int(version) > int(_SCHEMA_VERSION):
+            raise ConfigError(
+                f"index {self._path} is of a later version of this program (schema"
+                f" {version}, here {_SCHEMA_VERSION}): use that one, or remove the file"
+                " to have it made anew"
+            )
 
     @property
     def _reader(self) -> sqlite3.Connection:

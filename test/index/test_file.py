@@ -125,6 +125,23 @@ def test_of_no_use(open_index, filled, tmp_path, warnings, damage) -> None:
     assert open_index().object_sizes([A]) == {A: 3}
 
 
+@pytest.mark.parametrize("gone", [(), ("images", "objects")])
+def test_downgrade(open_index, filled, tmp_path, gone) -> None:
+    """The index of a later version is left alone, and the error says what to do."""
+    path = tmp_path / "index"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE meta SET value = '1000' WHERE key = 'schema'")
+        for table in gone:
+            connection.execute(f"DROP TABLE {table}")
+        connection.commit()
+    with pytest.raises(ConfigError, match=r"of a later version .* remove the file"):
+        open_index()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE meta SET value = 'x' WHERE key = 'schema'")
+        connection.commit()
+    assert open_index().image_count() == 0
+
+
 def test_lost(open_index, filled, tmp_path) -> None:
     """An index that was removed is begun anew."""
     (tmp_path / "index").unlink()

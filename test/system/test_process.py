@@ -193,7 +193,8 @@ def test_twistd(stopped_daemon: Daemon) -> None:
 def test_init_script_runs_it(stopped_daemon: Daemon, tmp_path: Path) -> None:
     """The init script starts the real daemon, and stops it."""
     wrapper = tmp_path / "imageserver"
-    command = " ".join(f"'{word}'" for word in stopped_daemon.command())
+    words = [word for word in stopped_daemon.command() if word != "-logDir="]
+    command = " ".join(f"'{word}'" for word in words)
     wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     wrapper.chmod(0o755)
     user = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
@@ -218,12 +219,13 @@ def test_init_script_runs_it(stopped_daemon: Daemon, tmp_path: Path) -> None:
 
     assert act("start") == 0
     try:
-        log = tmp_path / "log" / "imageserver.log"
+        log = tmp_path / "log" / "latest"
         wait_until(lambda: log.exists() and b"ready" in log.read_bytes())
         assert act("status") == 0
     finally:
         assert act("stop") == 0
     assert b"stopped" in log.read_bytes()
+    assert (tmp_path / "log" / "imageserver.log").read_bytes() == b""
     assert act("status") == 3
 
 
