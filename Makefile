@@ -36,7 +36,7 @@ help:
 	@echo "make coverage  what no test runs"
 	@echo "make docs    the pages of the documentation that are made from the program"
 	@echo "make deb     a Debian package, in build/deb"
-	@echo "make clean-room  what CI runs, in a fresh Debian (root, debootstrap)"
+	@echo "make clean-room  what CI runs, in a fresh Debian (needs root, debootstrap; COMMAND=...)"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -121,7 +121,7 @@ deb:
 	@ls $(DEB_BUILD)/*.deb
 
 clean-room:
-	.ci/clean-room
+	@COMMAND="$(COMMAND)" .ci/clean-room
 
 clean:
 	rm -rf $(VENV) .fuzz mutants demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

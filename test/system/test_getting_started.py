@@ -54,5 +54,7 @@ def test_page(tmp_path: Path) -> None:
         timeout=100,
     )
     assert done.returncode == 0, done.stdout
-    assert "base/1\n" in done.stdout
-    assert " stopped\n" in (tmp_path / "try/first/log/latest").read_text()
+    assert "base/1\nbase/2\n" in done.stdout
+    for name in ("first", "second"):
+        log = (tmp_path / "try" / name / "log" / "latest").read_text()
+        assert " stopped\n" in log
