@@ -15,13 +15,14 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills cuts simulate clean
+.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills cuts simulate clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
 	@echo "make test    everything that CI runs"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
+	@echo "make man     manual pages and completion of the tools, in build/man"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
@@ -63,6 +64,9 @@ test: check
 
 unit: $(READY)
 	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile -m "not system"
+
+man: $(READY)
+	@$(BIN)/python -m imageserver.tool.documents build/man
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob

@@ -34,6 +34,7 @@ from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.listening import adopt, bind
 from imageserver.log import Log
 from imageserver.log_buffer import LogBuffer
+from imageserver.log_files import LogFiles
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
@@ -57,7 +58,6 @@ from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
 from imageserver.supervision import Supervisor
 from imageserver.upkeep import Upkeep
-from imageserver.web.log_lines import LogFilesView
 from imageserver.web.web_service import WebService
 from imageserver.worker import PoolWorker
 
@@ -92,7 +92,7 @@ class ImageServer(MultiService):
         failed: Callable[[Exception], None],
         supervisor: Supervisor,
         inherited: Sequence[int] = (),
-        log_files: Callable[[], LogFilesView | None] = lambda: None,
+        log_files: Callable[[], LogFiles | None] = lambda: None,
     ) -> None:
         """Put everything together; nothing is started yet.
 
@@ -114,7 +114,7 @@ class ImageServer(MultiService):
         self.ports: list[IListeningPort] = []
         self._supervisor = supervisor
         self._inherited = inherited
-        self._log_files = log_files
+        self.log_files = log_files
         self._reactor = reactor
         self._settings = settings
         self._drop_privileges = drop_privileges
@@ -353,7 +353,7 @@ class ImageServer(MultiService):
                 credentials=self.credentials,
                 metrics=self.metrics,
                 log_buffer=self._log_buffer,
-                log_files=self._log_files,
+                log_files=self.log_files,
                 following=self.following,
             ),
             self._pages,

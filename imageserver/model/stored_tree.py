@@ -161,12 +161,15 @@ class StoredTree:
         """An inode.
 
         Raises:
-            GobDecodeError: there is no such inode.
+            GobDecodeError: there is no such inode, or it is damaged.
         """
         cls, start, end = self._content(number)
         reader = self._readers.top_level(_ENCODER.type_id(cls), Struct(cls))
         cursor = Cursor(self._data[start:end], _LIMITS)
-        inode: Inode = reader.read(cursor)
+        try:
+            inode: Inode = reader.read(cursor)
+        except IndexError as error:
+            raise GobDecodeError("unexpected end of an inode") from error
         return inode
 
     def raw(self, number: int) -> bytes:

@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from imageserver.errors import (
     AccessDenied,
+    GobDecodeError,
     ImageNotFound,
     ObjectNotFound,
     RequestError,
@@ -70,7 +71,7 @@ class ErrorPage:
                 return 403, str(error), ""
             case RequestError():
                 return 400, str(error), ""
-            case StoreError():
+            case StoreError() | GobDecodeError():
                 self._log.error("cannot make a page: {error}", error=error)
                 return 500, str(error), "The log of the server has more."
         self._log.failure("cannot make a page")
