@@ -73,6 +73,8 @@ class Replicator:
 
     def start(self) -> None:
         """Begin to follow."""
+        if self._around.rules.archives:
+            self._log.info("Running in archive mode: nothing is deleted")
         self._lost_at_s = self._around.clock.seconds()
         self._running = Deferred.fromCoroutine(self._run())
 
