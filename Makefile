@@ -23,6 +23,7 @@ help:
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
 	@echo "make man     manual pages of all programs, and completion of the tools, in build/man"
+	@echo "make man     manual pages and completion of the tools: build/man, build/completion"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
@@ -68,6 +69,7 @@ unit: $(READY)
 man: $(READY)
 	@$(BIN)/python -m imageserver.tool.documents build/man
 	@$(BIN)/python -m imageserver.manual build/man
+	@$(BIN)/python -m imageserver.tool.documents build/man build/completion
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
