@@ -14,7 +14,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit docs deb bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills clean
+.PHONY: help demo test check unit docs deb bench-gob bench-srpc bench-objects bench-images bench-web fuzz mutants soak kills screenshots clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -25,12 +25,14 @@ help:
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
 	@echo "make bench-images  large images in and out, and what very many of them take"
+	@echo "make bench-web  pages with 20,000 images, and people who look at them"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
 	@echo "make kills   a daemon that is killed again and again (ROUNDS=500, SEED=1)"
 	@echo "make docs    the pages of the documentation that are made from the program"
 	@echo "make deb     a Debian package, in build/deb"
+	@echo "make screenshots  the pictures in docs/images, with a browser"
 	@echo "make clean   remove what these targets made"
 
 $(READY): pyproject.toml setup.py
@@ -68,6 +70,9 @@ bench-srpc: $(READY)
 bench-objects: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.objects $(PARTS)
 
+bench-web: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.web
+
 bench-images: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.images
 
@@ -101,6 +106,9 @@ deb:
 		lintian --allow-root --suppress-tags no-manual-page --fail-on error,warning $(DEB_BUILD)/*.deb; \
 	else echo "No lintian: the package is not checked"; fi
 	@ls $(DEB_BUILD)/*.deb
+
+screenshots: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m screenshots
 
 clean:
 	rm -rf $(VENV) .fuzz mutants demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
