@@ -35,7 +35,8 @@ _LOOKING_S = 30.0
 _ROUNDS = 10
 _CHANGED = 500
 _STREAMED = 64 << 20
-_STREAMS = 12
+_STREAMS = 5
+_REPEATED = 10
 _FLAGS = ("-allowUnauthenticatedReads", "-scrubRate=0", "-spaceSurveyInterval=0s")
 
 
@@ -66,7 +67,12 @@ def _multiply(daemon: Daemon, name: str) -> None:
 
 
 def _page_row(
-    it: Watched, what: str, address: str, target: str, rounds: int = _ROUNDS
+    it: Watched,
+    what: str,
+    address: str,
+    target: str,
+    rounds: int = _ROUNDS,
+    rest_s: float = 0.05,
 ) -> Row:
     def fetch() -> int:
         connection = http.client.HTTPConnection("127.0.0.1", it.bench.port)
@@ -79,7 +85,7 @@ def _page_row(
 
     runs = []
     for _ in range(rounds):
-        time.sleep(0.05)
+        time.sleep(rest_s)
         runs.append(it.spend(fetch))
     spent = least(runs)
     note = f"{spent.result / 1024:.0f} KiB, {spent.cpu_s * 1e3:.0f} ms CPU"
@@ -88,7 +94,10 @@ def _page_row(
 
 def _page_rows(it: Watched) -> Iterator[Row]:
     many = f"{_IMAGES:,} images"
-    yield _page_row(it, f"status page, {many}", "/", "15 ms")
+    what = f"status page, {many}"
+    yield _page_row(it, what, "/", "15 ms")
+    # What the page tells is counted anew when it is older than that.
+    yield _page_row(it, "... counted anew", "/", "", 4, 4.0)
     yield _page_row(it, f"listImages, {many}: first page", "/listImages", "30 ms")
     sorts = "/listImages?sort=-data"
     yield _page_row(it, "... by data size", sorts, "30 ms")
@@ -162,13 +171,13 @@ def _looker_rows(it: Watched, hashes: list[bytes]) -> Iterator[Row]:
         ratio = least(beside).cpu_s / least(alone).cpu_s
         way = "TLS" if tls else "plain"
         value = f"{ratio * 100 - 100:+.1f} % CPU"
-        speed = _STREAMED / least(alone).wall_s / 1e9
+        speed = least(alone).result / least(alone).wall_s / 1e9
         note = f"alone {speed:.2f} GB/s"
         yield row(f"streaming beside them, {way}", value, "5 %", least(beside), note)
 
 
 def _stream(it: Watched, client: ObjectClient, hashes: list[bytes]) -> Spent:
-    return it.spend(lambda: client.get(hashes))
+    return it.spend(lambda: sum(client.get(hashes) for _ in range(_REPEATED)))
 
 
 def _other(image: Image) -> Image:
