@@ -65,6 +65,7 @@ class LogOutput:
         """Nothing is opened yet; lines wait."""
         self.files: LogFiles | None = None
         self.lost = 0
+        self._lost_told = 0
         self._log = Logger(observer=self)
         self._options = options
         self._now_ns = now_ns
@@ -211,6 +212,9 @@ class LogOutput:
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
+        count, lost = len(lines), self.lost
+        if lost > self._lost_told:
+            lines = [f"{lost - self._lost_told} lines of the log were lost\n", *lines]
         text = "".join(lines)
         try:
             if self.files is not None:
@@ -218,7 +222,9 @@ class LogOutput:
             if self.files is None or self._options.also_stderr:
                 os.write(self._stderr, text.encode(errors="surrogateescape"))
         except OSError:
-            self.lost += len(lines)
+            self.lost += count
+        else:
+            self._lost_told = lost
 
     def _mark(self) -> None:
         if self.files is not None:

@@ -10,6 +10,7 @@ import attrs
 
 from imageserver.config import FLAGS, Settings
 from imageserver.flags import SECOND
+from imageserver.following import Following
 from imageserver.images.database import ImageDatabase
 from imageserver.images.image_trees import ImageTrees
 from imageserver.images.information import InformationTemplate
@@ -52,6 +53,7 @@ class Shown:
     metrics: MetricRegistry
     log_buffer: LogBuffer
     log_files: Callable[[], LogFilesView | None]
+    following: Following | None
 
 
 def make_pages(
@@ -112,6 +114,7 @@ def _make_status(settings: Settings, shown: Shown) -> StatusSource:
         files = shown.log_files()
         return files is not None and bool(files.crashed)
 
+    following = shown.following
     return StatusSource(
         shown.database,
         shown.objects,
@@ -122,6 +125,8 @@ def _make_status(settings: Settings, shown: Shown) -> StatusSource:
         shown.credentials,
         health,
         Surroundings(
+            role="master" if following is None else following.role,
+            replication=lambda: attrs.asdict(following.state) if following else None,
             directory_totals=shown.index.directory_totals,
             cleanup_start_percent=settings.object_server_cleanup_start_percent,
             cleanup_stop_percent=settings.object_server_cleanup_stop_percent,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from imageserver.audit import AuditLog
 from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
+from imageserver.following import Following, Workers
 from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
 from imageserver.images.information import InformationTemplate
@@ -141,10 +142,15 @@ class ImageServer(MultiService):
         self._web_connections = HTTPConnectionPool(reactor)
         self._web_connections.maxPersistentPerHost = LANES
         self._web_connections.cachedConnectionTimeout = _IDLE_S
+        self.following: Following | None = None
+        if settings.replication_master:
+            self.following = self._make_following()
         self._server = self._make_server()
         self.metrics = MetricRegistry()
         self.metrics.add(self._server.accounting.metrics)
         self.metrics.add(self.credentials.metrics)
+        if self.following is not None:
+            self.metrics.add(self.following.metrics)
         self._startup: Deferred[None] | None = None
         self._web: WebService | None = None
         self._is_ready = False
@@ -169,6 +175,7 @@ class ImageServer(MultiService):
             time.time_ns,
             self._settings.upload_lease,
             self._settings.minimum_free_space,
+            keeps_unfinished=bool(self._settings.replication_master),
         )
         self._database = ImageDatabase(
             images,
@@ -178,6 +185,7 @@ class ImageServer(MultiService):
             time.time_ns,
             Changes(self._reactor.callFromThread),
             expiration_limits=self._settings.expiration_limits,
+            keeps_expired=self._settings.archive_mode,
         )
         self._loading = Loading(self._database)
         self._readiness = Readiness(self._loading, self._background)
@@ -204,6 +212,18 @@ class ImageServer(MultiService):
             self._background,
         )
 
+    def _make_following(self) -> Following:
+        return Following(
+            self._reactor,
+            self._settings,
+            self.credentials,
+            self._database,
+            self._objects,
+            self._index,
+            self._missing,
+            Workers(self._disk, self._metadata, self._cpu, self._background),
+        )
+
     def _obstacle(self) -> str:
         """Why no object may be collected now; empty: it may."""
         if self._upkeep.findings is None:
@@ -213,7 +233,11 @@ class ImageServer(MultiService):
     def _make_server(self) -> CallServer:
         settings = self._settings
         audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
-        written = audited(self._make_methods(), audit_log, self._metadata)
+        offered: Iterable[Method] = list(self._make_methods())
+        if self.following is not None:
+            self.following.pass_on(self._object_service)
+            offered = self.following.gate(offered)
+        written = audited(offered, audit_log, self._metadata)
         methods = MethodTable(self._readiness.gate(written))
         policy = Policy(
             insecure=self._insecure,
@@ -330,6 +354,7 @@ class ImageServer(MultiService):
                 metrics=self.metrics,
                 log_buffer=self._log_buffer,
                 log_files=self.log_files,
+                following=self.following,
             ),
             self._pages,
             self._browsing,
@@ -392,6 +417,8 @@ class ImageServer(MultiService):
         self._collection.stop()  # a call may wait for it
         self._loading.stop()
         self._readiness.stop()
+        if self.following is not None:
+            await self.following.stop()
         await self._server.stop()
         if self._startup is not None:
             self.running = 0
@@ -450,3 +477,5 @@ class ImageServer(MultiService):
                 return
         await self._metadata.run(loading.finish)
         self._readiness.complete()
+        if self.following is not None:
+            self.following.start()

@@ -19,6 +19,7 @@ from imageserver.config import (
     pages,
     port,
     process,
+    replication,
 )
 from imageserver.config.flags_files import FLAGS_FILES, read_flags_files
 from imageserver.errors import ConfigError
@@ -31,6 +32,7 @@ FLAGS = FlagSet(
         *data.FLAGS,
         *collection.FLAGS,
         *images.FLAGS,
+        *replication.FLAGS,
         *port.FLAGS,
         *access.FLAGS,
         *pages.FLAGS,
@@ -48,6 +50,7 @@ class Settings(
     data.DataSettings,
     collection.CollectionSettings,
     images.ImageSettings,
+    replication.ReplicationSettings,
     port.PortSettings,
     access.AccessSettings,
     pages.PageSettings,
@@ -125,3 +128,4 @@ def check(settings: Settings, user_id: int) -> None:
         raise ConfigError("-CRLstrict needs -CRLfile")
     settings.unix_socket(0)
     settings.check_directories()
+    settings.check_replication(settings.scrub_rate)

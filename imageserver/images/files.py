@@ -314,6 +314,17 @@ class ImageFiles:
         self._disk.remove(path)
         self._disk.sync(path.parent)
 
+    def remove_tombstone(self, name: str) -> None:
+        """Forget that there was an image of that name, if there was one.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        path = self.path(name)
+        with suppress(FileNotFoundError):
+            if _is_tombstone(path):
+                self._unlink(path)
+
     def take_over(self, name: str) -> None:
         """Index an image file that is there, and make it canonical.
 

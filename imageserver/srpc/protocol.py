@@ -231,6 +231,14 @@ class Receiver:
         return data
 
 
+class Anything:
+    """At least one byte, which is left where it is."""
+
+    def take(self, buffer: bytearray) -> bool | None:
+        """See :class:`Want`."""
+        return True if buffer else None
+
+
 @attrs.frozen
 class Request:
     """The head of an HTTP request.

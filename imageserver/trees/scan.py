@@ -29,11 +29,13 @@ from imageserver.trees.tree import (
     Content,
     DirectoryNode,
     FileNode,
+    Found,
     Progress,
     RootDirectory,
     Tree,
     build_tree,
     explained,
+    forget,
 )
 
 _NANO = 1_000_000_000
@@ -57,7 +59,10 @@ class FileChanged(ImageServerError):
 
 
 def scan_directory(
-    root: bytes | str, matcher: Matcher | None, progress: Progress
+    root: bytes | str,
+    matcher: Matcher | None,
+    progress: Progress,
+    found: Found = forget,
 ) -> Tree:
     """Scan a directory.
 
@@ -66,6 +71,7 @@ def scan_directory(
         matcher: matches the paths to leave out, each with all that is below it. A
             path starts with ``/`` at the root of the file system.
         progress: called as files are hashed.
+        found: called with the content of each file that is hashed, in any thread.
 
     Raises:
         FileAccessError: something cannot be read; the text names it.
@@ -75,7 +81,7 @@ def scan_directory(
     with explained("cannot read directory", path):
         directory = RootDirectory(path)
     with directory, HashPool(progress) as pool:
-        return _Scan(path, directory, matcher, pool).run()
+        return _Scan(path, directory, matcher, pool, found).run()
 
 
 class _Abandoned(Exception):
@@ -166,7 +172,9 @@ class _Scan:
         directory: RootDirectory,
         matcher: Matcher | None,
         pool: HashPool,
+        found: Found,
     ) -> None:
+        self._found = found
         self._root_path = root_path
         self._directory = directory
         self._matcher = matcher
@@ -245,6 +253,7 @@ class _Scan:
         if status.st_size:
             opener = partial(_reopen, self._root_path, path, _Identity.of(status))
             node.content = Content(digest, status.st_size, opener)
+            self._found(node.content)
         return status.st_size
 
     def _real_path(self, path: bytes) -> bytes:

@@ -35,12 +35,14 @@ from imageserver.trees.tree import (
     Content,
     DirectoryNode,
     FileNode,
+    Found,
     Progress,
     Section,
     SharedFile,
     Tree,
     build_tree,
     explained,
+    forget,
 )
 
 _DECOMPRESSORS: dict[bytes, Callable[[bytes], BufferedIOBase] | None] = {
@@ -65,7 +67,12 @@ class MalformedArchive(ImageServerError):
     """An archive is damaged, or holds what no file system can hold."""
 
 
-def scan_source(path: bytes | str, matcher: Matcher | None, progress: Progress) -> Tree:
+def scan_source(
+    path: bytes | str,
+    matcher: Matcher | None,
+    progress: Progress,
+    found: Found = forget,
+) -> Tree:
     """Scan a directory or a tar archive, whichever is there.
 
     Arguments and errors are those of :func:`scan_directory` and :func:`scan_tar`.
@@ -74,11 +81,16 @@ def scan_source(path: bytes | str, matcher: Matcher | None, progress: Progress) 
     with explained("cannot read", raw_path):
         mode = os.stat(raw_path).st_mode
     if stat.S_ISDIR(mode):
-        return scan_directory(raw_path, matcher, progress)
-    return scan_tar(raw_path, matcher, progress)
+        return scan_directory(raw_path, matcher, progress, found)
+    return scan_tar(raw_path, matcher, progress, found)
 
 
-def scan_tar(path: bytes | str, matcher: Matcher | None, progress: Progress) -> Tree:
+def scan_tar(
+    path: bytes | str,
+    matcher: Matcher | None,
+    progress: Progress,
+    found: Found = forget,
+) -> Tree:
     """Scan a tar archive; the end of its name tells how it is compressed.
 
     Later entries replace earlier ones of the same path, directories that are not in
@@ -88,6 +100,7 @@ def scan_tar(path: bytes | str, matcher: Matcher | None, progress: Progress) -> 
         path: the archive.
         matcher: matches the paths to leave out, as for :func:`scan_directory`.
         progress: called as files are hashed.
+        found: called with the content of each file that is hashed, in any thread.
 
     Raises:
         ImageServerError: its name is not that of an archive.
@@ -114,7 +127,7 @@ def scan_tar(path: bytes | str, matcher: Matcher | None, progress: Progress) -> 
                     section = Section(file, member.offset_data, member.size)
                     if member.issparse():
                         section = _write_out(archive, member, spool)
-                    pool.submit(partial(_hash, node, section, pool))
+                    pool.submit(partial(_hash, node, section, pool, found))
             pool.finish()
     return build_tree(members.root)
 
@@ -176,12 +189,13 @@ def _leave_out(root: DirectoryNode, matcher: Matcher | None) -> set[FileNode]:
     return left
 
 
-def _hash(node: FileNode, section: Section, pool: HashPool) -> int:
+def _hash(node: FileNode, section: Section, pool: HashPool, found: Found) -> int:
     with section.open() as reader:
         digest, size = pool.digest(reader.read, section.size)
     if size and isinstance(node.inode, RegularInode):
         node.inode = gob.evolve(node.inode, hash_=digest)
         node.content = Content(digest, size, section.open)
+        found(node.content)
     return size
 
 

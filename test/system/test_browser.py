@@ -91,7 +91,7 @@ def test_links(daemon: Daemon) -> None:
     """Every link of every page leads somewhere, and all pages are valid HTML."""
     parser = html5lib.HTMLParser(strict=True)
     waiting, seen = ["/"], {"/"}
-    forms, spared = set(), 0
+    forms = set()
     while waiting and len(seen) < _MOST_PAGES:
         address = waiting.pop()
         answer = daemon.get(address)
