@@ -15,7 +15,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images fuzz mutants soak kills cuts simulate clean
+.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images bench-web fuzz mutants soak kills cuts simulate screenshots clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -23,11 +23,11 @@ help:
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
 	@echo "make man     manual pages of all programs, and completion of the tools, in build/man"
-	@echo "make man     manual pages and completion of the tools: build/man, build/completion"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
 	@echo "make bench-images  large images in and out, and what very many of them take"
+	@echo "make bench-web  pages with 20,000 images, and people who look at them"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
@@ -37,6 +37,7 @@ help:
 	@echo "make coverage  what no test runs"
 	@echo "make docs    the pages of the documentation that are made from the program"
 	@echo "make deb     a Debian package, in build/deb"
+	@echo "make screenshots  the pictures in docs/images, with a browser"
 	@echo "make clean-room  what CI runs, in a fresh Debian (needs root, debootstrap; COMMAND=...)"
 	@echo "make clean   remove what these targets made"
 
@@ -67,9 +68,8 @@ unit: $(READY)
 	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile -m "not system"
 
 man: $(READY)
-	@$(BIN)/python -m imageserver.tool.documents build/man
+	@$(BIN)/python -m imageserver.tool.documents build/man/man1 build/man/completion
 	@$(BIN)/python -m imageserver.manual build/man
-	@$(BIN)/python -m imageserver.tool.documents build/man build/completion
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
@@ -79,6 +79,9 @@ bench-srpc: $(READY)
 
 bench-objects: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.objects $(PARTS)
+
+bench-web: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.web
 
 bench-images: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.images
@@ -122,6 +125,9 @@ deb: man
 		lintian --allow-root --fail-on error,warning $(DEB_BUILD)/*.deb; \
 	else echo "No lintian: the package is not checked"; fi
 	@ls $(DEB_BUILD)/*.deb
+
+screenshots: $(READY)
+	PYTHONPATH=.:test $(BIN)/python -m screenshots
 
 clean-room:
 	@COMMAND="$(COMMAND)" .ci/clean-room
