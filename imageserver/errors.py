@@ -114,7 +114,15 @@ class CallError(ImageServerError):
 
 
 class MethodDenied(CallError):
-    """The server does not permit the method to us."""
+    """The server does not permit the method to us.
+
+    Attributes:
+        method: ``Service.Method``; empty if that is not known.
+    """
+
+    def __init__(self, text: str, method: str = "") -> None:
+        super().__init__(text)
+        self.method = method
 
 
 class RequestError(ImageServerError):

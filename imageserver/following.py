@@ -5,16 +5,17 @@ from __future__ import annotations
 import datetime
 import random
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from imageserver.config import Settings
-from imageserver.errors import ConnectionFailed
+from imageserver.errors import ConfigError, ConnectionFailed
 from imageserver.flags import SECOND
 from imageserver.images.database import ImageDatabase
 from imageserver.images.missing import MissingObjects
@@ -26,6 +27,7 @@ from imageserver.replication.bandwidth import Throttle
 from imageserver.replication.forward import Forwarder
 from imageserver.replication.replicator import Replicator
 from imageserver.replication.session import Surroundings
+from imageserver.replication.state import replication_metrics
 from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.replica import ReplicaMethods
 from imageserver.srpc.client import Connection
@@ -33,6 +35,7 @@ from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.deadlines import Deadlines
 from imageserver.srpc.dialling import Dialler
 from imageserver.srpc.methods import Method
+from imageserver.srpc.metric import Metric
 from imageserver.srpc.proxy import parse_proxy
 from imageserver.srpc.tls import ClientTLS, load_certificates
 from imageserver.worker import Worker
@@ -40,6 +43,7 @@ from imageserver.worker import Worker
 _PATIENCE_S = 120.0
 _KEEP_ALIVE_S = 15.0
 _REPAIRED_AT_ONCE = 10_000
+_LOOK_S = 1.0
 
 
 @attrs.frozen
@@ -57,6 +61,7 @@ class Following:
 
     Attributes:
         replicator: follows the master.
+        state: how that went a second ago at most; for any thread.
     """
 
     _log = Logger()
@@ -102,16 +107,29 @@ class Following:
             objects,
             workers.disk,
             workers.metadata,
-            settings.replication_rules,
+            settings.read_rules(),
             settings.replication_streams,
             Throttle(settings.replication_schedule, reactor.seconds, second_of_day),
             random.random,
         )
         self.replicator = Replicator(around, secrets.token_hex(16))
+        self.state = self.replicator.state()
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
         self._forwarder = Forwarder(
             reactor, self._dial, host, port, objects, workers.disk
         )
         missing.restore = self._restore
+
+    @property
+    def role(self) -> str:
+        """What this server is."""
+        kind = "archive" if self._settings.archive_mode else "replica"
+        return f"{kind} of {self.replicator.address}"
+
+    def metrics(self) -> Iterator[Metric]:
+        """How it goes, in numbers."""
+        return replication_metrics(self.state)
 
     def gate(self, methods: Iterable[Method]) -> Iterable[Method]:
         """The methods of a server, as a replica has them."""
@@ -163,6 +181,9 @@ class Following:
 
     def start(self) -> None:
         """Begin to follow; all images are loaded."""
+        self._looking.start(_LOOK_S).addErrback(
+            lambda failure: self._log.failure("replication is not watched", failure)
+        )
         self._starting = Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -172,8 +193,26 @@ class Following:
             self._log.info("kept {n} objects that were just being fetched", n=kept)
         self.replicator.start()
 
+    def _look(self) -> None:
+        self.state = self.replicator.state()
+
+    async def reload(self) -> None:
+        """Read the filters again. If they are bad, the old ones stay in use."""
+        try:
+            rules = await self._workers.metadata.run(self._settings.read_rules)
+        except ConfigError as error:
+            self._log.error(
+                "filters are not read anew, the old ones stay in use: {error}",
+                error=error,
+            )
+        else:
+            if self._settings.has_filters:
+                self.replicator.change_rules(rules)
+
     async def stop(self) -> None:
         """Follow no more."""
+        if self._looking.running:
+            self._looking.stop()
         self._forwarder.stop()
         if self._starting is not None:
             await self._starting

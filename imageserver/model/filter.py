@@ -36,7 +36,11 @@ class Filter:
 
 
 class Matcher:
-    """Expressions made ready to match paths."""
+    """Expressions made ready to match paths.
+
+    Attributes:
+        slow_lines: those that have no quick form.
+    """
 
     def __init__(self, lines: Iterable[str]) -> None:
         """Compile ``lines``.
@@ -44,6 +48,7 @@ class Matcher:
         Raises:
             InvalidImage: one of them is not an expression; the text names it.
         """
+        self.slow_lines: list[str] = []
         self._inverted = False
         self._tests: list[Test] = []
         for line in lines:
@@ -52,7 +57,10 @@ class Matcher:
             elif not line:
                 raise InvalidImage("empty expression in filter")
             else:
-                self._tests.append(_make_test(line))
+                test = _quick_test(line)
+                if test is None:
+                    self.slow_lines.append(line)
+                self._tests.append(test or _slow_test(line))
 
     def matches(self, path: bytes) -> bool:
         """Whether the filter matches an absolute path."""
@@ -61,13 +69,18 @@ class Matcher:
         return any(test(text) for test in self._tests) is not self._inverted
 
 
-def _make_test(line: str) -> Test:
-    """The test for one line.
+def _slow_test(line: str) -> Test:
+    whole = _compile(f"^{line}", line)
+    return lambda path: _finds(whole, path)
+
+
+def _quick_test(line: str) -> Test | None:
+    """The test for one line; ``None`` if it has none of the common forms.
 
     Common forms have a meaning of their own, which is not always that of the
     expression: ``docs/protocol.md``, "Filters".
     """
-    whole = _compile(f"^{line}", line)
+    _compile(f"^{line}", line)
     if match := _PREFIX.fullmatch(line):
         prefix = _literal(match[1])
         return lambda path: path.startswith(prefix)
@@ -84,7 +97,21 @@ def _make_test(line: str) -> Test:
         start = _literal(match[1])
         rest = _compile(f"^.*{line[match.end() :]}", line)
         return lambda path: path.startswith(start) and _finds(rest, path[len(start) :])
-    return lambda path: _finds(whole, path)
+    return None
+
+
+def is_common_form(line: str) -> bool:
+    """Whether a line of a filter is quick: it is matched without its expression."""
+    containing = len(line) >= _CONTAINING_LENGTH and _CONTAINING.fullmatch(line)
+    begins = _PREFIX_AND_REST.match(line)
+    return bool(
+        line == _INVERT
+        or _PREFIX.fullmatch(line)
+        or _EXACT.fullmatch(line)
+        or _BELOW.fullmatch(line)
+        or containing
+        or (begins and len(_literal(begins[1])) > 1)
+    )
 
 
 def _literal(plain: str) -> str:

@@ -51,6 +51,8 @@ class Channel(Protocol):
         receiver: what has arrived and was not asked for yet.
         deadlines: how long the peer may take.
         clock: to measure them with.
+        sent_bytes: what was sent so far, before it was encrypted.
+        received_bytes: what has arrived so far.
     """
 
     transport: Any
@@ -72,6 +74,7 @@ class Channel(Protocol):
         self._aborted = False
         self._taking = False
         self._taken_this_turn = 0
+        self.sent_bytes = self.received_bytes = 0
 
     @property
     def lost(self) -> bool:
@@ -116,6 +119,7 @@ class Channel(Protocol):
         """Bytes have arrived."""
         if self._closing is not None:
             return  # nobody will ask for them
+        self.received_bytes += len(data)
         if self._is_wanted_as_it_is(data) and self._wanted is not None:
             self._wanted.callback(data)  # much may come so: it is not even copied
             return
@@ -194,6 +198,7 @@ class Channel(Protocol):
         """Send ``data``, at the latest with the next :meth:`flush`."""
         if self.lost:
             return
+        self.sent_bytes += len(data)
         self._outgoing.append(data)
         if len(self._outgoing) >= _WRITE_AT_ONCE:
             self._write_while_writable()

@@ -86,7 +86,7 @@ class Connection:
         """
         async with self.begin(method) as call:
             call.send(request)
-            await self._accepted(patience_s)
+            await self._accepted(method, patience_s)
             return await call.receive(response)
 
     @asynccontextmanager
@@ -102,7 +102,7 @@ class Connection:
         """
         async with self._exclusively():
             self._channel.write(method.encode() + b"\n")
-            await self._accepted()
+            await self._accepted(method)
             caller = Caller(ANONYMOUS, False)
             channel, coder = self._channel, self._coder
             yield Call(channel, caller, _RESPONSES, self._decoding, coder)
@@ -161,7 +161,7 @@ class Connection:
         if not line.endswith(b": ?"):
             raise RemoteProtocolError("the server is out of step")
 
-    async def _accepted(self, patience_s: float = 0.0) -> None:
+    async def _accepted(self, method: str = "", patience_s: float = 0.0) -> None:
         """Wait for the line that says "go on".
 
         Raises:
@@ -175,5 +175,5 @@ class Connection:
         if line:
             text = line.decode("utf-8", "replace")
             if text == DENIED:
-                raise MethodDenied(text)
+                raise MethodDenied(text, method)
             raise CallError(text)

@@ -2,95 +2,88 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 
-from imageserver.errors import ImageNotFound
+import attrs
+
+from imageserver.client.getting import get_tree
+from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
-from imageserver.model.image_messages import GetImageRequest
-from imageserver.model.tree import show
+from imageserver.model.tree import check_tree, show
+from imageserver.tool.computed_root import fill_computed_files
+from imageserver.tool.fetching import Fetcher
+from imageserver.tool.imagetool_session import ImageSession
+from imageserver.tool.name_file import INITIAL_IMAGE, write_name
 from imageserver.tool.progress import ProgressBar
-from imageserver.tool.session import Session
+from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
-from imageserver.trees.unpack import Unpacker
-
-_INITIAL_IMAGE_DIRECTORY = ("var", "lib")
-_INITIAL_IMAGE = "initial-image"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+from imageserver.trees.tree import Content
 
 
-async def fetch_image(session: Session, name: str) -> Image:
-    """An image with its file system.
-
-    Raises:
-        ImageServerError: there is none.
-    """
-    images = await session.images()
-    image = await images.get_image(
-        GetImageRequest(name, timeout_ns=session.settings.timeout)
-    )
-    if image is None or image.file_system is None:
-        raise ImageNotFound(f"image: {name} not found")
-    return image
-
-
-async def get(session: Session, name: str, target: str) -> int:
+async def get(session: ImageSession, name: str, target: str) -> int:
     """Unpack an image into a directory that is empty or not there; the exit code.
 
     Raises:
         ImageServerError: it cannot be fetched or written.
     """
-    image = await fetch_image(session, name)
-    assert image.file_system is not None  # noqa: S101 - fetch_image has seen to it
-    objects = await session.objects()
-    unpacker = Unpacker(image.file_system, target)
-    await session.blocking(unpacker.__enter__)
-    try:
-        await session.blocking(unpacker.make_skeleton)
-        wanted = unpacker.wanted()
-        size = sum(size for _, size in wanted)
-        began_s = time.monotonic()
-        with ProgressBar("Downloading", size) as bar:
-            await objects.get_objects(
-                [hash_ for hash_, _ in wanted], unpacker.receive, bar.advance
-            )
-        left_out = await session.blocking(unpacker.finish)
-        took_s = time.monotonic() - began_s
-    finally:
-        await session.blocking(unpacker.__exit__, *sys.exc_info())
+    source = await prepare(session, name)
+    summary = await session.blocking(check_tree, source.file_system)
+    began_s = time.monotonic()
+    size = sum(summary.object_bytes.values())
+    server = await session.server()
+    with ProgressBar("Downloading", size, session.talk.is_quiet) as bar:
+        left_out = await get_tree(
+            server,
+            session.reactor,
+            source.file_system,
+            target,
+            bar.advance,
+            source.fetcher.fetch,
+        )
+    took_s = time.monotonic() - began_s
     session.debug(
-        f"downloaded {show_bytes(size)} ({len(wanted)} objects) in"
+        f"downloaded {show_bytes(size)} ({len(summary.object_bytes)} objects) in"
         f" {show_seconds(took_s)} ({show_rate(size, took_s)})"
     )
     for item in left_out:
         print(f"left out: {show(item.path)}: {item.reason}", file=sys.stderr)
-    await session.blocking(_write_initial_image, name, target)
+    await session.blocking(write_name, INITIAL_IMAGE, source.name, target)
+    session.talk.summary(
+        f"{target}: {len(source.file_system.inodes or {})} inodes, {show_bytes(size)}"
+        f" in {show_seconds(took_s)}"
+    )
     return 0
 
 
-def _write_initial_image(name: str, target: str) -> None:
-    """Leave the image's name where the machine looks for it.
+@attrs.frozen
+class Source:
+    """An image to unpack.
 
-    What the image has in that place may be a link to anywhere: none is followed.
+    Attributes:
+        file_system: its tree.
+        name: its name.
+        fetcher: fetches its objects.
+        image: all of it; ``None`` if it is only a tree.
     """
-    directory = os.open(target, _DIRECTORY)
-    try:
-        for component in _INITIAL_IMAGE_DIRECTORY:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(component, 0o755, dir_fd=directory)
-            below = os.open(component, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-            os.close(directory)
-            directory = below
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_INITIAL_IMAGE, dir_fd=directory)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(
-            os.open(_INITIAL_IMAGE, flags, 0o644, dir_fd=directory), "wb"
-        ) as file:
-            file.write(f"{name}\n".encode())
-    except OSError as error:
-        print(f"left out: /var/lib/{_INITIAL_IMAGE}: {error.strerror}", file=sys.stderr)
-    finally:
-        os.close(directory)
+
+    file_system: FileSystem
+    name: str
+    fetcher: Fetcher
+    image: Image | None
+
+
+async def prepare(session: ImageSession, name: str) -> Source:
+    """An image to unpack, with contents for its computed files if there are any.
+
+    Raises:
+        ImageServerError: there is none.
+    """
+    image = await load_image(session, name)
+    tree, root = image.file_system, session.settings.computed_files_root
+    contents: dict[bytes, Content] = {}
+    if root:
+        filled = await session.blocking(fill_computed_files, tree, root)
+        tree, contents = filled.file_system, filled.contents
+    fetcher = Fetcher(session, contents)
+    return Source(tree, image.name or name, fetcher, image.image)

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from typing import Any, Self
 
 
 class ProgressBar:
@@ -24,22 +13,25 @@ class ProgressBar:
     May be advanced from any thread.
     """
 
-    def __init__(self, title: str, total_bytes: int | None = None) -> None:
-        """Show ``title``; ``total_bytes`` is how much there is to do, if known."""
-        self._progress: Progress | None = None
-        self._task: TaskID
+    def __init__(
+        self, title: str, total_bytes: int | None = None, is_quiet: bool = False
+    ) -> None:
+        """Show ``title``.
+
+        Args:
+            title: what goes on.
+            total_bytes: how much there is to do, if that is known.
+            is_quiet: whether to show nothing at all.
+        """
+        self._progress: Any = None
+        self._task: Any = None
         self.objects = 0
         self.bytes_ = 0
-        if sys.stderr.isatty():
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(binary_units=True),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+        if sys.stderr.isatty() and not is_quiet:
+            # Only people wait for this to load.
+            from imageserver.tool.bar import make_bar  # noqa: PLC0415
+
+            self._progress = make_bar()
             self._task = self._progress.add_task(title, total=total_bytes)
 
     def advance(self, objects: int, size: int) -> None:
@@ -52,6 +44,11 @@ class ProgressBar:
     def reach(self, objects: int, size: int) -> None:
         """So many objects and bytes are done in all."""
         self.advance(objects - self.objects, size - self.bytes_)
+
+    def expect(self, total_bytes: int) -> None:
+        """It is known now how much there is to do."""
+        if self._progress is not None:
+            self._progress.update(self._task, total=total_bytes)
 
     def __enter__(self) -> Self:
         if self._progress is not None:

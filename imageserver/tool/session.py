@@ -1,79 +1,87 @@
-"""One run of a tool: its settings, its connections, its threads."""
+"""One run of a tool: its settings, its servers, its threads, its output."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred
 
-from imageserver.client.credentials import load_key_pairs
-from imageserver.client.image_server import ImageServerClient
+from imageserver.client.image_catalog import ImageCatalog
 from imageserver.client.object_server import ObjectServerClient
+from imageserver.client.server import Access, Server
 from imageserver.errors import ImageServerError
 from imageserver.flags import SECOND
-from imageserver.srpc.deadlines import Deadlines
-from imageserver.srpc.dialling import Dialler
-from imageserver.srpc.pool import ConnectionPool, PooledServer
-from imageserver.srpc.proxy import parse_proxy
-from imageserver.srpc.tls import ClientTLS, load_certificates
+from imageserver.tool.settings import Connecting
+from imageserver.tool.talk import Talk
 from imageserver.worker import PoolWorker
 
-_THREADS = 4
+S = TypeVar("S", bound=Connecting)
 
-
-@attrs.frozen
-class Settings:
-    """The values of the flags. Durations in nanoseconds."""
-
-    image_server_hostname: str
-    image_server_port_num: int
-    cert_directory: str
-    server_ca_file: str
-    expires_in: int
-    required_paths: str
-    skip_fields: str
-    ignore_expiring: bool
-    build_commit_id: str
-    timeout: int
-    log_debug_level: int
-    srpc_client_do_not_use_method_powers: bool
-    srpc_default_connect_timeout: int
-    srpc_default_keep_alive_period: int
-    srpc_default_tls_handshake_timeout: int
-    srpc_proxy: str
+_THREADS = 8
 
 
 class DiallingFailed(ImageServerError):
     """There is no connection to the server."""
 
 
-class Session:
-    """What a sub-command works with.
+class Session(Generic[S]):
+    """What a command works with.
 
     Attributes:
         reactor: runs it.
         settings: what the user wants.
+        talk: tells the user something.
         worker: does what blocks.
         interrupted: whether the user does not want to wait for it any more.
     """
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(
+        self, reactor: Any, settings: S, host: str, port: int, master: str = ""
+    ) -> None:
+        """Work with the server at ``host`` and ``port``.
+
+        Args:
+            reactor: runs it.
+            settings: what the user wants.
+            host: the server.
+            port: its port.
+            master: the server for changes, at the same port; empty: the same.
+        """
         self.reactor = reactor
         self.settings = settings
-        self.worker = PoolWorker(reactor, "imagetool", _THREADS)
+        self.talk = Talk(settings)
+        self.worker = PoolWorker(reactor, "tool", _THREADS)
         self.interrupted = False
-        self._pool: ConnectionPool | None = None
+        access = access_of(settings)
+        self._server = Server(reactor, host, port, access, self.worker)
+        self._master = self._server
+        if master:
+            self._master = Server(reactor, master, port, access, self.worker)
 
-    async def images(self) -> ImageServerClient:
+    async def server(self) -> Server:
+        """The server, connected.
+
+        Raises:
+            DiallingFailed: it cannot be reached, or does not let us in.
+        """
+        return await _connected(self._server)
+
+    async def master(self) -> Server:
+        """The server for changes, connected.
+
+        Raises:
+            DiallingFailed: it cannot be reached, or does not let us in.
+        """
+        return await _connected(self._master)
+
+    async def images(self) -> ImageCatalog:
         """The images of the server.
 
         Raises:
             DiallingFailed: it cannot be reached, or does not let us in.
         """
-        return ImageServerClient(await self._connect())
+        return (await self.server()).images
 
     async def objects(self) -> ObjectServerClient:
         """The objects of the server.
@@ -81,47 +89,12 @@ class Session:
         Raises:
             DiallingFailed: it cannot be reached, or does not let us in.
         """
-        return ObjectServerClient(await self._connect(), self.worker)
+        return (await self.server()).objects
 
     def debug(self, text: str) -> None:
         """Tell something to those who asked for more."""
         if self.settings.log_debug_level >= 0:
-            print(text, file=sys.stderr)
-
-    async def _connect(self) -> PooledServer:
-        settings = self.settings
-        try:
-            if self._pool is None:
-                dialler = await self.blocking(self._make_dialler)
-                self._pool = ConnectionPool(self.reactor, dialler.dial)
-            server = self._pool.server(
-                settings.image_server_hostname, settings.image_server_port_num
-            )
-            await server.connect()
-        except ImageServerError as error:
-            raise DiallingFailed(f"Error dialing: {error}") from error
-        return server
-
-    def _make_dialler(self) -> Dialler:
-        settings = self.settings
-        directory = settings.cert_directory or str(Path.home() / ".ssl")
-        pairs = load_key_pairs(Path(directory))
-        authorities = None
-        if settings.server_ca_file:
-            authorities = load_certificates(Path(settings.server_ca_file))
-        is_secured = bool(pairs) or authorities is not None
-        return Dialler(
-            self.reactor,
-            self.worker,
-            ClientTLS(pairs, authorities) if is_secured else None,
-            Deadlines(
-                handshake_s=settings.srpc_default_tls_handshake_timeout / SECOND,
-                keep_alive_s=settings.srpc_default_keep_alive_period / SECOND,
-            ),
-            settings.srpc_default_connect_timeout / SECOND,
-            parse_proxy(settings.srpc_proxy),
-            not settings.srpc_client_do_not_use_method_powers,
-        )
+            self.talk.log(text)
 
     def start(self) -> None:
         """Begin."""
@@ -129,11 +102,33 @@ class Session:
 
     def stop(self) -> None:
         """End the connections and the threads."""
-        if self._pool is not None:
-            self._pool.close()
+        for server in (self._server, self._master):
+            server.close()
         if not self.interrupted:
             self.worker.stopService()
 
     def blocking(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
         """Run something that blocks in a thread."""
         return self.worker.run(function, *args, **kwargs)
+
+
+async def _connected(server: Server) -> Server:
+    try:
+        await server.connect()
+    except ImageServerError as error:
+        raise DiallingFailed(f"Error dialing: {error}") from error
+    return server
+
+
+def access_of(settings: Connecting) -> Access:
+    """How the flags say to connect."""
+    directory = settings.cert_directory or str(Path.home() / ".ssl")
+    return Access(
+        Path(directory),
+        settings.server_ca_file,
+        settings.srpc_proxy,
+        not settings.srpc_client_do_not_use_method_powers,
+        settings.srpc_default_connect_timeout / SECOND,
+        settings.srpc_default_tls_handshake_timeout / SECOND,
+        settings.srpc_default_keep_alive_period / SECOND,
+    )

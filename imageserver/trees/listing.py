@@ -11,11 +11,11 @@ Names that are not UTF-8 are listed as they are, so lines are bytes.
 from __future__ import annotations
 
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 
 from imageserver.model.file_system import FileSystem
+from imageserver.model.filter import Matcher
 from imageserver.model.inode import (
     ComputedRegularInode,
     DirectoryInode,
@@ -24,6 +24,7 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
+from imageserver.model.paths import link_counts
 from imageserver.model.tree import check_tree
 from imageserver.trees.tree import PERMISSION_BITS
 
@@ -39,7 +40,10 @@ _LAST_CYCLE = 19
 
 
 def list_image(
-    file_system: FileSystem, time_zone: tzinfo | None = None, skip_fields: str = ""
+    file_system: FileSystem,
+    time_zone: tzinfo | None = None,
+    skip_fields: str = "",
+    matcher: Matcher | None = None,
 ) -> Iterator[bytes]:
     """List a file system, depth first in the order of the directory entries.
 
@@ -48,6 +52,7 @@ def list_image(
         time_zone: the zone of the times; ``None`` for that of this machine.
         skip_fields: letters of columns to leave out: ``m`` mode, ``l`` links, ``u``
             user, ``g`` group, ``s`` size or device, ``t`` time, ``n`` name, ``d`` data.
+        matcher: matches the paths to leave out, each with all that is below it.
 
     Yields:
         Lines without their ends.
@@ -57,12 +62,7 @@ def list_image(
     """
     check_tree(file_system)
     inodes = file_system.inodes or {}
-    links = Counter(
-        entry.inode_number
-        for inode in (file_system.root, *inodes.values())
-        if isinstance(inode, DirectoryInode)
-        for entry in inode.entries
-    )
+    links = link_counts(file_system)
     yield list_inode(b"/", file_system.root, 1, time_zone, skip_fields)
     walk = [(b"/", iter(file_system.root.entries))]
     while walk:
@@ -73,6 +73,8 @@ def list_image(
             continue
         inode = inodes[entry.inode_number]
         path = prefix + entry.name
+        if matcher is not None and matcher.matches(path):
+            continue
         yield list_inode(path, inode, links[entry.inode_number], time_zone, skip_fields)
         if isinstance(inode, DirectoryInode):
             walk.append((path + b"/", iter(inode.entries)))
@@ -102,13 +104,10 @@ def list_inode(
         "s": _size(inode).rjust(_SIZE_COLUMNS),
         "t": _time(inode, time_zone).rjust(_TIME_COLUMNS),
     }
-    fields = [text.encode() for key, text in columns.items() if key not in skip_fields]
-    if "n" not in skip_fields:
-        fields.append(path)
-    data = _data(inode)
-    if data and "d" not in skip_fields:
-        fields.append(data)
-    return b" ".join(fields)
+    line = "".join(f"{columns[key]} " for key in columns if key not in skip_fields)
+    name = b"" if "n" in skip_fields else path
+    data = b"" if "d" in skip_fields else _data(inode)
+    return line.encode() + name + (b" " + data if data else b"")
 
 
 def _mode(inode: Inode) -> str:

@@ -29,11 +29,13 @@ from imageserver.trees.tree import (
     Content,
     DirectoryNode,
     FileNode,
+    Found,
     Progress,
     RootDirectory,
     Tree,
     build_tree,
     explained,
+    forget,
 )
 
 _NANO = 1_000_000_000
@@ -57,7 +59,11 @@ class FileChanged(ImageServerError):
 
 
 def scan_directory(
-    root: bytes | str, matcher: Matcher | None, progress: Progress
+    root: bytes | str,
+    matcher: Matcher | None,
+    progress: Progress,
+    found: Found = forget,
+    mounted: Callable[[bytes], None] | None = None,
 ) -> Tree:
     """Scan a directory.
 
@@ -66,6 +72,9 @@ def scan_directory(
         matcher: matches the paths to leave out, each with all that is below it. A
             path starts with ``/`` at the root of the file system.
         progress: called as files are hashed.
+        found: called with the content of each file that is hashed, in any thread.
+        mounted: called with the path of what is mounted below, which is then passed
+            over; if left out, mount points are crossed.
 
     Raises:
         FileAccessError: something cannot be read; the text names it.
@@ -75,7 +84,7 @@ def scan_directory(
     with explained("cannot read directory", path):
         directory = RootDirectory(path)
     with directory, HashPool(progress) as pool:
-        return _Scan(path, directory, matcher, pool).run()
+        return _Scan(path, directory, matcher, pool, found, mounted).run()
 
 
 class _Abandoned(Exception):
@@ -166,7 +175,12 @@ class _Scan:
         directory: RootDirectory,
         matcher: Matcher | None,
         pool: HashPool,
+        found: Found,
+        mounted: Callable[[bytes], None] | None,
     ) -> None:
+        self._found = found
+        self._mounted = mounted
+        self._device = os.fstat(directory.fd).st_dev
         self._root_path = root_path
         self._directory = directory
         self._matcher = matcher
@@ -197,10 +211,15 @@ class _Scan:
             if self._matcher is not None and self._matcher.matches(child_path):
                 continue
             with explained("cannot read", self._real_path(child_path)):
-                node.entries[name] = self._node(fd, name, child_path)
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if self._mounted is not None and status.st_dev != self._device:
+                    self._mounted(child_path)
+                    continue
+                node.entries[name] = self._node(fd, name, child_path, status)
 
-    def _node(self, fd: int, name: bytes, path: bytes) -> FileNode | DirectoryNode:
-        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    def _node(
+        self, fd: int, name: bytes, path: bytes, status: os.stat_result
+    ) -> FileNode | DirectoryNode:
         if stat.S_ISDIR(status.st_mode):
             return _directory_node(status)
         key = (status.st_dev, status.st_ino)
@@ -245,6 +264,7 @@ class _Scan:
         if status.st_size:
             opener = partial(_reopen, self._root_path, path, _Identity.of(status))
             node.content = Content(digest, status.st_size, opener)
+            self._found(node.content)
         return status.st_size
 
     def _real_path(self, path: bytes) -> bytes:

@@ -61,6 +61,14 @@ class Content:
     open: Callable[[], BinaryIO]
 
 
+Found: TypeAlias = Callable[[Content], None]
+"""Is told of contents as they are found, some of them several times."""
+
+
+def forget(content: Content) -> None:
+    """What is found will be in the tree; nobody needs to know sooner."""
+
+
 class SharedFile:
     """An open file that is closed when nobody refers to it any more."""
 

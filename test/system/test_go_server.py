@@ -100,8 +100,8 @@ def test_refusals(secured, certificates, folder) -> None:
     """Refusals are told as existing tools tell them."""
     with secured() as server:
         text = f"Error dialing: 127.0.0.1:{server.port}: missing certificate\n"
-        assert Tool(folder, server.port)("list") == (1, "", text)
-        nobody = Tool(folder, server.port, certificates.of("nobody"))
+        assert Tool(folder, server.port, None, "-quiet")("list") == (1, "", text)
+        nobody = Tool(folder, server.port, certificates.of("nobody"), "-quiet")
         text = "error listing images: access to method denied\n"
         assert nobody("list") == (1, "", text)
         stranger = Tool(folder, server.port, certificates.of("stranger"))

@@ -72,7 +72,9 @@ def test_no_certificate(daemon: Daemon) -> None:
     done = daemon.imagetool("list", user="missing")
     assert done.returncode == 1
     where = f"127.0.0.1:{daemon.port}"
-    assert done.stderr.decode() == f"Error dialing: {where}: missing certificate\n"
+    said, hint = done.stderr.decode().splitlines()
+    assert said == f"Error dialing: {where}: missing certificate"
+    assert hint.startswith("hint: the server wants a certificate, and there is none in")
 
 
 def test_foreign_authority(daemon: Daemon) -> None:
@@ -92,7 +94,11 @@ def test_method_not_listed(daemon: Daemon) -> None:
         assert client.begin("ImageServer.ListImages") == ""
         assert client.line() == ""
     done = daemon.imagetool("mkdir", "dir", user="nobody")
-    assert done.stderr == b"error creating directory: access to method denied\n"
+    assert done.stderr.decode().splitlines() == [
+        "error creating directory: access to method denied",
+        "hint: nobody may not call ImageServer.MakeDirectory: the certificate permits"
+        " no method; whoever has the CA can issue another one",
+    ]
     assert not (daemon.images / "dir").exists()
 
 

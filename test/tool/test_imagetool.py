@@ -23,8 +23,10 @@ from imageserver.tool.units import show_bytes, show_rate, show_seconds
         (["check"], "wrong number of arguments for check"),
         (["list", "too", "many"], "wrong number of arguments for list"),
         (["-nonsense"], "flag provided but not defined: -nonsense"),
-        (["-expiresIn=1m", "list"], "Minimum expiration: 15m0s"),
-        (["-srpcProxy=http://host:1", "list"], "unsupported proxy: http://host:1"),
+        (["delet"], "unknown command: delet (did you mean delete?)"),
+        (["-streams=0", "list"], "-streams has to be more than 0"),
+        (["-imageServerPortNum=0", "list"], "no port: 0"),
+        (["-tagsToMatch=a", "list"], 'invalid value "a" for flag -tagsToMatch'),
         (
             ["-srpcDefaultConnectTimeout=0", "list"],
             "-srpcDefaultConnectTimeout has to be more than 0",
@@ -41,13 +43,29 @@ def test_mistakes(
     assert "Usage: imagetool" in error
 
 
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["-expiresIn=1m", "list"], "Minimum expiration: 15m0s"),
+        (["-srpcProxy=http://host:1", "list"], "unsupported proxy: http://host:1"),
+        (["-filterFile=/none", "list"], "/none: No such file or directory"),
+    ],
+)
+def test_bad_values(
+    argv: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value of a flag that makes no sense is exit code 2, and a line about it."""
+    assert main(argv) == 2
+    assert capsys.readouterr().err == f"{text}\n"
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     """The usage names all flags and commands."""
     assert main(["-h"]) == 0
     usage = capsys.readouterr().out
     for word in (
         "-certDirectory",
-        "add NAME TREE FILTER TRIGGERS",
+        "NAME TREE FILTER TRIGGERS",
         "find-latest-image",
     ):
         assert word in usage

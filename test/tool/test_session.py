@@ -17,9 +17,11 @@ from twisted.internet.protocol import Factory
 from imageserver.model.image_messages import CheckImageRequest, CheckImageResponse
 from imageserver.srpc.access import Caller
 from imageserver.srpc.methods import Method
-from imageserver.tool.imagetool import FLAGS
+from imageserver.tool.imagetool_flags import FLAGS
+from imageserver.tool.imagetool_session import ImageSession, open_session
 from imageserver.tool.pair_files import write_pair
-from imageserver.tool.session import DiallingFailed, Session, Settings
+from imageserver.tool.session import DiallingFailed
+from imageserver.tool.settings import Settings
 
 
 class Connecting(ClientCase):
@@ -43,7 +45,7 @@ class Connecting(ClientCase):
         )
         super().serve(method, **options)
 
-    def session(self, *flags: str) -> Session:
+    def session(self, *flags: str) -> ImageSession:
         """A session as the command line asks for it, with alice's certificate."""
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
@@ -57,7 +59,7 @@ class Connecting(ClientCase):
             *flags,
         ]
         values = FLAGS.parse(argv).values
-        session = Session(reactor, FLAGS.decode(values, Settings))
+        session = open_session(reactor, FLAGS.decode(values, Settings))
         session.start()
         self.addCleanup(session.stop)
         return session

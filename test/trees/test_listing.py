@@ -156,7 +156,7 @@ def test_skip_fields() -> None:
     assert list_inode(b"/x", _regular(), 1, UTC, "mlugt") == b"        11 /x " + (
         _hash(11).hex().encode()
     )
-    assert list_inode(b"/x", _regular(), 1, UTC, "lugstnd") == b"-rw-r--r--"
+    assert list_inode(b"/x", _regular(), 1, UTC, "lugstnd") == b"-rw-r--r-- "
 
 
 def test_malformed_tree() -> None:

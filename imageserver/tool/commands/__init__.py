@@ -1,0 +1,1 @@
+"""The tables of imagetool's commands, by topic."""

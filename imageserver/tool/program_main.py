@@ -1,0 +1,91 @@
+"""The main function that the tools share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import imageserver
+from imageserver.errors import ConfigError, ImageServerError
+from imageserver.flags import HelpRequested, Parsed, UsageError
+from imageserver.tool.command import Command, Program
+from imageserver.tool.connecting_flags import check_connecting
+from imageserver.tool.flag_files import read_flag_files
+from imageserver.tool.usage import describe_command, describe_program
+
+OK = 0
+FAILED = 1
+MISUSED = 2
+_HELP = ("-h", "-help", "--help")
+
+Check = Callable[[Mapping[str, Any]], None]
+Start = Callable[[Command, Sequence[str], Mapping[str, Any]], int]
+
+
+def run_program(
+    program: Program, argv: Sequence[str] | None, check: Check, start: Start
+) -> int:
+    """Run a tool.
+
+    Args:
+        program: which one.
+        argv: the arguments without the program's name; ``None``: the process's.
+        check: refuses values of flags with ``UsageError``.
+        start: runs a command, with its arguments and the values of the flags.
+
+    Returns:
+        The exit code: 0, 1 after an error or for "no", 2 if the arguments are wrong.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        values = read_flag_files(program.flags, program.name, os.environ.get("HOME"))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    try:
+        parsed = program.flags.parse(arguments, values)
+        if answer := _answer(program, parsed):
+            print(answer, end="")
+            return OK
+        command = program.find(parsed.arguments)
+        check_connecting(program.flags, parsed.values)
+        check(parsed.values)
+    except HelpRequested:
+        print(describe_program(program), end="")
+        return OK
+    except ConfigError as error:
+        usage = describe_program(program) if isinstance(error, UsageError) else ""
+        print(f"{error}\n{usage}", end="", file=sys.stderr)
+        return MISUSED
+    return start(command, parsed.arguments[1:], parsed.values)
+
+
+def run_locally(command: Command, settings: Any, arguments: Sequence[str]) -> int:
+    """Run a command that needs no server; the exit code."""
+    try:
+        code: int = command.load()(settings, *arguments)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (ImageServerError, OSError) as error:
+        print(command.explain(error, arguments), file=sys.stderr)
+        return FAILED
+    return code
+
+
+def _answer(program: Program, parsed: Parsed) -> str:
+    """The text that a command line asks for that asks for no more; else empty."""
+    if parsed.values["version"]:
+        return f"{program.name} {imageserver.__version__}\n"
+    arguments = parsed.arguments
+    if arguments == ["help"]:
+        return describe_program(program)
+    name = ""
+    if len(arguments) == 2 and arguments[1] in _HELP:
+        name = arguments[0]
+    elif len(arguments) == 2 and arguments[0] == "help":
+        name = arguments[1]
+    command = program.command(name)
+    return describe_command(program, command) if command else ""
