@@ -250,7 +250,7 @@ def _names_rows(it: ImageBench) -> Iterator[Row]:
     client.close()
 
 
-def _fill_objects(daemon: Daemon, image: Image) -> None:
+def fill_objects(daemon: Daemon, image: Image) -> None:
     """Let the daemon have what an image needs: files of the right sizes."""
     sizes = {hash_of(_CONTENT): len(_CONTENT)}
     for inode in image.file_system.inodes.values():
@@ -262,14 +262,14 @@ def _fill_objects(daemon: Daemon, image: Image) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch()
         os.truncate(path, size)
-    with _index(daemon) as index:
+    with open_index(daemon) as index:
         index.add_objects(sizes, time.time_ns())
 
 
 def _multiply(daemon: Daemon, name: str, directory: str, count: int) -> None:
     """Let the daemon have an image under many names: one file."""
     (daemon.images / directory).mkdir()
-    with _index(daemon) as index:
+    with open_index(daemon) as index:
         record = index.image(name)
         index.add_directory(directory, "")
         for number in range(count):
@@ -283,7 +283,7 @@ def _multiply(daemon: Daemon, name: str, directory: str, count: int) -> None:
 
 
 @contextmanager
-def _index(daemon: Daemon) -> Iterator[SqliteIndex]:
+def open_index(daemon: Daemon) -> Iterator[SqliteIndex]:
     """The index of a daemon that is not running."""
     path = daemon.images / ".index.sqlite3"
     index = SqliteIndex(path, daemon.objects, daemon.images)
@@ -296,7 +296,7 @@ def _index(daemon: Daemon) -> Iterator[SqliteIndex]:
 
 def _rows(daemon: Daemon) -> Iterator[Row]:
     image = make_request().image
-    _fill_objects(daemon, image)
+    fill_objects(daemon, image)
     (daemon.images / "base").mkdir()
     with watched(daemon, *_FLAGS) as it:
         wait_until(lambda: b"looked at all objects" in daemon.log_bytes(), 600)

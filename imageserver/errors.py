@@ -28,6 +28,10 @@
     |  |- ObjectNotFound
     |  |- CorruptObject
     |  '- CorruptImage
+    |- ReplicationError             something cannot be had from the master
+    |  |- ReplicationRefused        ... and trying again does not help
+    |  |  '- ObjectsMissing         ... since it lacks objects
+    |  '- ReplicationStopped        ... since the session with it has ended
     |- CertificateError             a certificate that cannot be used
     |  '- KeyMismatch               a certificate and a key that are not a pair
     '- ConfigError                  the command line or a file it names is wrong
@@ -191,6 +195,25 @@ class CorruptImage(StoreError):
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
         super().__init__(f"corrupt image: {name}: {reason}")
+
+
+class ReplicationError(ImageServerError):
+    """Something cannot be had from the master."""
+
+
+class ReplicationRefused(ReplicationError):
+    """The master has to change something before this can be had."""
+
+
+class ObjectsMissing(ReplicationRefused):
+    """The master lacks objects of an image."""
+
+
+class ReplicationStopped(ReplicationError):
+    """The session with the master has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the session with the master has ended")
 
 
 class CertificateError(ImageServerError):

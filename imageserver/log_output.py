@@ -19,6 +19,7 @@ from twisted.application.service import Service
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from zope.interface import implementer
 
+from imageserver.json_log import format_json
 from imageserver.log import MICROSECONDS, SECONDS, format_line
 from imageserver.log_files import LogFiles
 
@@ -39,6 +40,7 @@ class LogOptions:
         has_microseconds: whether times have them.
         idle_mark_s: after how long without a line the files get a mark; 0: never.
         also_stderr: whether standard error gets the lines as well as files do.
+        is_json: whether lines are JSON objects.
     """
 
     directory: Path | None
@@ -47,6 +49,7 @@ class LogOptions:
     has_microseconds: bool = False
     idle_mark_s: float = 0
     also_stderr: bool = False
+    is_json: bool = False
 
 
 @implementer(ILogObserver)
@@ -62,6 +65,7 @@ class LogOutput:
         """Nothing is opened yet; lines wait."""
         self.files: LogFiles | None = None
         self.lost = 0
+        self._lost_told = 0
         self._log = Logger(observer=self)
         self._options = options
         self._now_ns = now_ns
@@ -95,7 +99,10 @@ class LogOutput:
 
     def __call__(self, event: LogEvent) -> None:
         """Something is logged."""
-        self._put(format_line(event, self._time_format))
+        if self._options.is_json:
+            self._put(format_json(event))
+        else:
+            self._put(format_line(event, self._time_format))
 
     def reopen(self) -> None:
         """Go on in a new file."""
@@ -205,6 +212,9 @@ class LogOutput:
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
+        count, lost = len(lines), self.lost
+        if lost > self._lost_told:
+            lines = [f"{lost - self._lost_told} lines of the log were lost\n", *lines]
         text = "".join(lines)
         try:
             if self.files is not None:
@@ -212,7 +222,9 @@ class LogOutput:
             if self.files is None or self._options.also_stderr:
                 os.write(self._stderr, text.encode(errors="surrogateescape"))
         except OSError:
-            self.lost += len(lines)
+            self.lost += count
+        else:
+            self._lost_told = lost
 
     def _mark(self) -> None:
         if self.files is not None:

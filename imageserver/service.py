@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from imageserver.audit import AuditLog
 from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
+from imageserver.following import Following, Workers
 from imageserver.images.changes import Changes
 from imageserver.images.database import ImageDatabase
 from imageserver.images.information import InformationTemplate
@@ -32,10 +33,12 @@ from imageserver.images.missing import MissingObjects
 from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.listening import adopt, bind
 from imageserver.log import Log
+from imageserver.log_buffer import LogBuffer
 from imageserver.log_files import LogFiles
 from imageserver.objects.collection import Collection
 from imageserver.objects.scrub import Scrub
 from imageserver.objects.store import ObjectStore
+from imageserver.page_service import Shown, make_pages
 from imageserver.rpc.auditing import audited
 from imageserver.rpc.image_server import ImageService
 from imageserver.rpc.logger import LoggerService
@@ -55,15 +58,14 @@ from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
 from imageserver.supervision import Supervisor
 from imageserver.upkeep import Upkeep
-from imageserver.web.object_health import ObjectHealthSource
-from imageserver.web.site import Pages, make_site
-from imageserver.web.status import StatusSource
+from imageserver.web.web_service import WebService
 from imageserver.worker import PoolWorker
 
 _DISK_THREADS = 8
 _METADATA_THREADS = 4
 _CPU_THREADS = 1
 _PAGES_THREADS = 1
+_BROWSING_THREADS = 1
 _BACKGROUND_THREADS = 1
 _SERVING = "serving"
 _CONNECT_S = 15.0
@@ -122,10 +124,12 @@ class ImageServer(MultiService):
         self._cpu = self._add_pool("cpu", _CPU_THREADS)
         # Anybody may ask for pages: they must not keep calls waiting.
         self._pages = self._add_pool("pages", _PAGES_THREADS)
+        self._browsing = self._add_pool("browsing", _BROWSING_THREADS)
         self._background = self._add_pool("background", _BACKGROUND_THREADS)
         self._watched_log = Log(
             reactor.callFromThread, settings.initial_log_debug_level
         )
+        self._log_buffer = LogBuffer(settings.logbuf_lines)
         supervisor.setServiceParent(self)
         self._make_stores()
         self.credentials = CredentialWatch(
@@ -138,11 +142,17 @@ class ImageServer(MultiService):
         self._web_connections = HTTPConnectionPool(reactor)
         self._web_connections.maxPersistentPerHost = LANES
         self._web_connections.cachedConnectionTimeout = _IDLE_S
+        self.following: Following | None = None
+        if settings.replication_master:
+            self.following = self._make_following()
         self._server = self._make_server()
         self.metrics = MetricRegistry()
         self.metrics.add(self._server.accounting.metrics)
         self.metrics.add(self.credentials.metrics)
+        if self.following is not None:
+            self.metrics.add(self.following.metrics)
         self._startup: Deferred[None] | None = None
+        self._web: WebService | None = None
         self._is_ready = False
         self._locks: list[int] = []
 
@@ -165,6 +175,7 @@ class ImageServer(MultiService):
             time.time_ns,
             self._settings.upload_lease,
             self._settings.minimum_free_space,
+            keeps_unfinished=bool(self._settings.replication_master),
         )
         self._database = ImageDatabase(
             images,
@@ -174,6 +185,7 @@ class ImageServer(MultiService):
             time.time_ns,
             Changes(self._reactor.callFromThread),
             expiration_limits=self._settings.expiration_limits,
+            keeps_expired=self._settings.archive_mode,
         )
         self._loading = Loading(self._database)
         self._readiness = Readiness(self._loading, self._background)
@@ -200,6 +212,18 @@ class ImageServer(MultiService):
             self._background,
         )
 
+    def _make_following(self) -> Following:
+        return Following(
+            self._reactor,
+            self._settings,
+            self.credentials,
+            self._database,
+            self._objects,
+            self._index,
+            self._missing,
+            Workers(self._disk, self._metadata, self._cpu, self._background),
+        )
+
     def _obstacle(self) -> str:
         """Why no object may be collected now; empty: it may."""
         if self._upkeep.findings is None:
@@ -209,7 +233,11 @@ class ImageServer(MultiService):
     def _make_server(self) -> CallServer:
         settings = self._settings
         audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
-        written = audited(self._make_methods(), audit_log, self._metadata)
+        offered: Iterable[Method] = list(self._make_methods())
+        if self.following is not None:
+            self.following.pass_on(self._object_service)
+            offered = self.following.gate(offered)
+        written = audited(offered, audit_log, self._metadata)
         methods = MethodTable(self._readiness.gate(written))
         policy = Policy(
             insecure=self._insecure,
@@ -304,27 +332,36 @@ class ImageServer(MultiService):
             self._server,
             UnixPort(self._reactor, self._metadata, name) if name else None,
         )
-        status = StatusSource(
-            self._database,
-            self._objects,
-            self._object_service,
-            self._server,
-            self._loading.progress,
-            self._pages,
-            time.time,
-            self.credentials,
-            ObjectHealthSource(
-                self._objects,
-                self._database,
-                self._scrub if self._settings.scrub_rate else None,
-                self._missing,
-                self._collection,
-                self._loading.obstacle,
-                lambda: self._upkeep.findings,
+        self._web = self._make_pages()
+        self._listen(FrontDoorFactory(self._server, self._web.site))
+
+    def _make_pages(self) -> WebService:
+        web = make_pages(  # their service ends before the pools of threads do
+            self._reactor,
+            self._settings,
+            Shown(
+                index=self._index,
+                database=self._database,
+                objects=self._objects,
+                object_service=self._object_service,
+                server=self._server,
+                loading=self._loading,
+                scrub=self._scrub,
+                missing=self._missing,
+                collection=self._collection,
+                upkeep=self._upkeep,
+                credentials=self.credentials,
+                metrics=self.metrics,
+                log_buffer=self._log_buffer,
+                log_files=self.log_files,
+                following=self.following,
             ),
+            self._pages,
+            self._browsing,
+            self._background,
         )
-        site = make_site(Pages(status, self._pages), self._reactor)
-        self._listen(FrontDoorFactory(self._server, site))
+        web.setServiceParent(self)
+        return web
 
     def _listen(self, factory: FrontDoorFactory) -> None:
         settings = self._settings
@@ -352,6 +389,7 @@ class ImageServer(MultiService):
         self._drop_privileges()
         settings = self._settings
         globalLogPublisher.addObserver(self._watched_log)
+        globalLogPublisher.addObserver(self._log_buffer)
         directories = {Path(settings.image_dir), Path(settings.object_dir)}
         for directory in sorted(directories):
             self._locks.append(lock_directory(directory))
@@ -379,11 +417,15 @@ class ImageServer(MultiService):
         self._collection.stop()  # a call may wait for it
         self._loading.stop()
         self._readiness.stop()
+        if self.following is not None:
+            await self.following.stop()
         await self._server.stop()
         if self._startup is not None:
             self.running = 0
             await self._startup
         await self._upkeep.stop()
+        if self._web is not None:
+            await maybeDeferred(self._web.disownServiceParent)
         await self._web_connections.closeCachedConnections()
         await maybeDeferred(super().stopService)
         self._index.close()
@@ -391,11 +433,14 @@ class ImageServer(MultiService):
             os.close(self._locks.pop())
         self._log.info("stopped")
         globalLogPublisher.removeObserver(self._watched_log)
+        globalLogPublisher.removeObserver(self._log_buffer)
 
     async def reload(self) -> None:
         """Read the files again that may have been changed by hand."""
         self._supervisor.reloading()
         await self.credentials.reload()
+        if self.following is not None:
+            await self.following.reload()
         self._supervisor.ready(_SERVING)
 
     async def _start_up(self) -> None:
@@ -434,3 +479,5 @@ class ImageServer(MultiService):
                 return
         await self._metadata.run(loading.finish)
         self._readiness.complete()
+        if self.following is not None:
+            self.following.start()

@@ -134,7 +134,7 @@ def test_crash(tmp_path: Path, stderr: Terminal) -> None:
 
 
 def test_full_disk(tmp_path: Path, stderr: Terminal) -> None:
-    """Lines that cannot be written are counted, and later ones are written."""
+    """Lines that cannot be written are counted; later the log says how many."""
     output = started(tmp_path)
     output.flush()
     assert output.files is not None
@@ -146,11 +146,15 @@ def test_full_disk(tmp_path: Path, stderr: Terminal) -> None:
     output.files.write = fail  # type: ignore[method-assign] - a disk without space
     say(output, "lost")
     output.flush()
+    say(output, "lost")
+    output.flush()
     output.files.write = write  # type: ignore[method-assign] - with space again
     say(output, "kept")
     output.stop()
-    assert output.lost == 1
-    assert latest(tmp_path).endswith("kept\n")
+    assert output.lost == 2
+    *_, told, kept = latest(tmp_path).splitlines()
+    assert told == "2 lines of the log were lost"
+    assert kept.endswith(" kept")
 
 
 def test_too_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:

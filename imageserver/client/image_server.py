@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from imageserver.errors import CallError
-from imageserver.model.image import Directory, Image
+from imageserver.gob import Time
+from imageserver.model.image import Directory, Image, ScannedImage
 from imageserver.model.image_messages import (
     AddImageRequest,
     AddImageResponse,
@@ -15,8 +18,13 @@ from imageserver.model.image_messages import (
     DeleteImageResponse,
     FindLatestImageRequest,
     FindLatestImageResponse,
+    GetImageExpirationRequest,
+    GetImageExpirationResponse,
     GetImageRequest,
     GetImageResponse,
+    GetReplicationMasterRequest,
+    GetReplicationMasterResponse,
+    GetScannedImageResponse,
     ListSelectedImagesRequest,
     MakeDirectoryRequest,
     MakeDirectoryResponse,
@@ -25,6 +33,7 @@ from imageserver.srpc.call import Call
 from imageserver.srpc.client import Remote
 
 _NAME_LIMIT = 8 << 10
+_REFUSAL_LIMIT = 64 << 10
 
 
 class ImageServerClient:
@@ -42,6 +51,23 @@ class ImageServerClient:
         """Add an image, whose objects must be there already."""
         request = AddImageRequest(name, image)
         await self._remote.call("ImageServer.AddImage", request, AddImageResponse)
+
+    async def add_encoded_image(self, request: Iterable[bytes | bytearray]) -> None:
+        """Add an image that says itself by whom and when it was made.
+
+        Args:
+            request: the encoded request, in pieces.
+        """
+        async with self._remote.begin("ImageServer.AddImageTrusted") as call:
+            if call.is_json:
+                raise CallError("an image cannot be sent as JSON")
+            for piece in request:
+                call.write(bytes(piece))
+            await call.drain()
+            refusal = await call.receive_line(_REFUSAL_LIMIT)
+            if refusal:
+                raise CallError(refusal.decode("utf-8", "replace"))
+            await call.receive(AddImageResponse)
 
     async def check_directory(self, name: str) -> bool:
         """Whether there is such a directory."""
@@ -80,6 +106,38 @@ class ImageServerClient:
             "ImageServer.GetImage",
             request,
             GetImageResponse,
+            patience_s=max(0, request.timeout_ns) / 1_000_000_000,
+        )
+        return response.image
+
+    async def get_image_expiration(self, name: str) -> Time:
+        """When an image expires; a zero time: never."""
+        response = await self._remote.call(
+            "ImageServer.GetImageExpiration",
+            GetImageExpirationRequest(name),
+            GetImageExpirationResponse,
+        )
+        if response.error:
+            raise CallError(response.error)
+        return response.expires_at
+
+    async def get_replication_master(self) -> str:
+        """Whom the server follows, as host and port; empty: nobody."""
+        response = await self._remote.call(
+            "ImageServer.GetReplicationMaster",
+            GetReplicationMasterRequest(),
+            GetReplicationMasterResponse,
+        )
+        if response.error:
+            raise CallError(response.error)
+        return response.replication_master
+
+    async def get_scanned_image(self, request: GetImageRequest) -> ScannedImage | None:
+        """An image as servers keep it; ``None``: there is none of that name."""
+        response = await self._remote.call(
+            "ImageServer.GetImage",
+            request,
+            GetScannedImageResponse,
             patience_s=max(0, request.timeout_ns) / 1_000_000_000,
         )
         return response.image

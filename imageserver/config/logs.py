@@ -44,6 +44,7 @@ FLAGS = (
     ),
     Flag("logAtStartup", BOOL, True, "log the version at the start", _GROUP),
     Flag("logSubseconds", BOOL, False, "log times with microseconds", _GROUP),
+    Flag("logJSON", BOOL, False, "log JSON objects, one a line", _GROUP),
     Flag(
         "idleMarkTimeout",
         DURATION,
@@ -79,6 +80,7 @@ class LogSettings:
     logbuf_lines: int
     log_at_startup: bool
     log_subseconds: bool
+    log_json: bool
     idle_mark_timeout: int
     initial_log_debug_level: int
     also_log_to_stderr: bool
@@ -93,4 +95,5 @@ class LogSettings:
             self.log_subseconds,
             self.idle_mark_timeout / SECOND,
             self.also_log_to_stderr,
+            self.log_json,
         )

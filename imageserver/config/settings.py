@@ -16,8 +16,10 @@ from imageserver.config import (
     limits,
     logs,
     outgoing,
+    pages,
     port,
     process,
+    replication,
 )
 from imageserver.config.flags_files import FLAGS_FILES, read_flags_files
 from imageserver.errors import ConfigError
@@ -30,8 +32,10 @@ FLAGS = FlagSet(
         *data.FLAGS,
         *collection.FLAGS,
         *images.FLAGS,
+        *replication.FLAGS,
         *port.FLAGS,
         *access.FLAGS,
+        *pages.FLAGS,
         *outgoing.FLAGS,
         *limits.FLAGS,
         *logs.FLAGS,
@@ -46,8 +50,10 @@ class Settings(
     data.DataSettings,
     collection.CollectionSettings,
     images.ImageSettings,
+    replication.ReplicationSettings,
     port.PortSettings,
     access.AccessSettings,
+    pages.PageSettings,
     outgoing.OutgoingSettings,
     limits.LimitSettings,
     logs.LogSettings,
@@ -122,3 +128,4 @@ def check(settings: Settings, user_id: int) -> None:
         raise ConfigError("-CRLstrict needs -CRLfile")
     settings.unix_socket(0)
     settings.check_directories()
+    settings.check_replication(settings.scrub_rate)

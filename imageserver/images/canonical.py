@@ -26,7 +26,7 @@ from imageserver.gob import Time, uint_bytes
 from imageserver.images.admission import Admitted
 from imageserver.model.file_system import ScannedFileSystem
 from imageserver.model.image import Image, ImageMetadata, ScannedImage
-from imageserver.model.image_messages import GetImageResponse
+from imageserver.model.image_messages import AddImageRequest, GetImageResponse
 from imageserver.model.inode_scan import TABLE
 
 CHECKSUM_BYTES = 64
@@ -38,6 +38,8 @@ _DEFINITIONS = _encoder.define(TABLE) + _encoder.define(Image)
 _IMAGE_ID = _encoder.type_id(Image)
 _RESPONSE_DEFINITIONS = _DEFINITIONS + _encoder.define(GetImageResponse)
 _RESPONSE_ID = _encoder.type_id(GetImageResponse)
+_REQUEST_DEFINITIONS = _DEFINITIONS + _encoder.define(AddImageRequest)
+_REQUEST_ID = _encoder.type_id(AddImageRequest)
 _FIRST_FIELD = _NEXT_FIELD = b"\1"
 _END = b"\0"
 _FIELD_NUMBER = b"\1"  # or another byte
@@ -229,6 +231,23 @@ def read_image_file(name: str, path: Path) -> StoredImage:
         if digest != trailer:
             raise CorruptImage(name, "checksum mismatch")
     return StoredImage(decoded.value, trailer, len(data))
+
+
+def add_request(name: str, image_file: ImageFile) -> list[bytes | bytearray]:
+    """The request that adds an image to another server, in pieces."""
+    type_id, encoded_name = _id_bytes(_REQUEST_ID), name.encode()
+    head = b"".join(
+        (
+            type_id,
+            _FIRST_FIELD,
+            uint_bytes(len(encoded_name)),
+            encoded_name,
+            _NEXT_FIELD,
+        )
+    )
+    length = len(head) + image_file.value_bytes + len(_END)
+    first = _REQUEST_DEFINITIONS + uint_bytes(length) + head
+    return [first, *image_file.pieces[1:-1], _END]
 
 
 def response_head(value_bytes: int, end: bytes) -> bytes:

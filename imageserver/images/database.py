@@ -65,6 +65,7 @@ class ImageDatabase:
         quarantine: where damaged files are put.
         objects: the objects that images need.
         expiration_limits: how far off expirations may be put.
+        keeps_expired: whether images stay when their time has come.
         incomplete: images of which objects are missing, and how many.
     """
 
@@ -81,6 +82,7 @@ class ImageDatabase:
         *,
         expiration_limits: ExpirationLimits | None = None,
         is_group: Callable[[str], bool] = is_group,
+        keeps_expired: bool = False,
     ) -> None:
         self.directory = directory
         self.index = index
@@ -91,6 +93,7 @@ class ImageDatabase:
         self.files = ImageFiles(directory, index, disk, now_ns, self.changes)
         self.objects = objects
         self.expiration_limits = expiration_limits or ExpirationLimits()
+        self.keeps_expired = keeps_expired
         self.incomplete: Mapping[str, int] = {}
         self._is_group = is_group
         self._busy: set[str] = set()
@@ -115,6 +118,21 @@ class ImageDatabase:
             dismiss(image)
 
     def _add(self, name: str, image: ScannedImage | None, caller: Caller) -> None:
+        with self.admitted(name, image, caller) as admitted:
+            if admitted is not None:
+                self.store(name, admitted)
+
+    @contextmanager
+    def admitted(
+        self, name: str, image: ScannedImage | None, caller: Caller
+    ) -> Iterator[Admitted | None]:
+        """Check a new image, and have its objects in hand for the time of a block.
+
+        ``None`` comes in place of an image that has expired already.
+
+        Raises:
+            RequestError: the image or the caller is refused.
+        """
         check_image_name(name)
         if self.index.image(name) is not None:
             raise ImageExists("image already exists")
@@ -123,14 +141,12 @@ class ImageDatabase:
         admitted = measure(image)
         with self.objects.leases.holding(admitted.references):
             admit(admitted, self.objects)
-            self._keep(name, admitted, caller)
-
-    def _keep(self, name: str, admitted: Admitted, caller: Caller) -> None:
-        if self.has_expired(admitted.image):
-            self._log.warn("ignoring already expired image: {name}", name=name)
-            return
-        check_image_change(self.index, caller, name, None)
-        self.store(name, admitted)
+            if self.has_expired(image):
+                self._log.warn("ignoring already expired image: {name}", name=name)
+                yield None
+            else:
+                check_image_change(self.index, caller, name, None)
+                yield admitted
 
     def has_expired(self, image: ScannedImage) -> bool:
         """Whether the time of an image has come."""
@@ -212,6 +228,8 @@ class ImageDatabase:
         Raises:
             StoreError: the index fails.
         """
+        if self.keeps_expired:
+            return []
         records = self.index.expired(self.now_ns())
         return [record.name for record in records if self._expire(record)]
 
@@ -289,6 +307,24 @@ class ImageDatabase:
             place_directory(self.disk, self.directory, name, owner_group)
         self._record_directory(name, owner_group)
         yield name
+
+    def put_directory(self, name: str, owner_group: str) -> None:
+        """Have a directory that belongs to a group, which may be unknown here.
+
+        Raises:
+            RequestError: an image has that name, or it cannot be one.
+            StoreError: it cannot be made.
+        """
+        check_directory_name(name)
+        with self._lock:
+            if self.index.owner_group(name) == owner_group:
+                return
+            if self.index.owner_group(directory_of(name)) is None:
+                raise RequestError(f"no metadata for: {directory_of(name)}")
+            with told(f"cannot make directory: {name}"):
+                self.files.remove_tombstone(name)
+                place_directory(self.disk, self.directory, name, owner_group)
+            self._record_directory(name, owner_group)
 
     def _record_directory(self, name: str, owner_group: str) -> None:
         made = Change(Operation.MAKE_DIRECTORY, name, owner_group=owner_group)

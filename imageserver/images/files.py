@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
@@ -182,11 +182,17 @@ class ImageFiles:
     def _record(self, name: str, admitted: Admitted, image_file: ImageFile) -> None:
         status = self.path(name).stat()
         record = make_record(name, admitted, image_file, status)
-        self._add(record, admitted.references)
+        packages = [package.name for package in admitted.image.packages]
+        self._add(record, admitted.references, packages)
 
-    def _add(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
+    def _add(
+        self,
+        record: ImageRecord,
+        references: Mapping[bytes, int],
+        packages: Iterable[str],
+    ) -> None:
         with self._announced(record):
-            self._index.add_image(record, references)
+            self._index.add_image(record, references, packages)
 
     def _announced(self, record: ImageRecord) -> AbstractContextManager[None]:
         """Let others know of a new image, or of its expiration."""
@@ -254,7 +260,7 @@ class ImageFiles:
             StoreError: the index fails.
         """
         path = self.path(record.name)
-        references = self._references(record)
+        references, packages = self._references(record)
         deleted = Change(Operation.DELETE_IMAGE, record.name)
         with self._changes.announced(deleted) if keep_name else nullcontext():
             self._index.remove_image(record.name, references, self._now_ns())
@@ -265,11 +271,11 @@ class ImageFiles:
                 self._unlink(path)
         except OSError:
             if self._is_intact(record):
-                self._add(record, references)
+                self._add(record, references, packages)
             raise
 
-    def _references(self, record: ImageRecord) -> Mapping[bytes, int]:
-        """The references of an image.
+    def _references(self, record: ImageRecord) -> tuple[Mapping[bytes, int], list[str]]:
+        """The references of an image, and its packages.
 
         Nobody can tell those of a damaged image. They stay until the index is
         rebuilt: objects are kept too long.
@@ -280,14 +286,14 @@ class ImageFiles:
                 image = read_image_file(name, path).image
                 references = measure(image).references
                 dismiss(image)
-                return references
+                return references, [package.name for package in image.packages]
             reason = "its file was changed by somebody else"
         except (CorruptImage, InvalidImage, OSError) as error:
             reason = str(error)
         self._log.error(
             "removing damaged image {name}: {reason}", name=name, reason=reason
         )
-        return {}
+        return {}, []
 
     def _is_intact(self, record: ImageRecord) -> bool:
         try:
@@ -307,6 +313,17 @@ class ImageFiles:
     def _unlink(self, path: Path) -> None:
         self._disk.remove(path)
         self._disk.sync(path.parent)
+
+    def remove_tombstone(self, name: str) -> None:
+        """Forget that there was an image of that name, if there was one.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        path = self.path(name)
+        with suppress(FileNotFoundError):
+            if _is_tombstone(path):
+                self._unlink(path)
 
     def take_over(self, name: str) -> None:
         """Index an image file that is there, and make it canonical.

@@ -39,6 +39,12 @@ def make_record(
         file_bytes=status.st_size,
         file_mtime_ns=status.st_mtime_ns,
         file_inode=status.st_ino,
+        computed_count=summary.computed_count,
+        filter_lines=None if image.filter is None else len(image.filter.lines),
+        trigger_count=(
+            None if image.triggers is None else len(image.triggers.triggers)
+        ),
+        package_count=len(image.packages),
     )
 
 

@@ -72,6 +72,10 @@ class ImageRecord:
         file_inode: its inode number.
         is_being_rewritten: whether its file may have been replaced by another one with
             the same references.
+        computed_count: computed inodes.
+        filter_lines: lines of the filter; ``None``: there is no filter.
+        trigger_count: triggers; ``None``: none are given.
+        package_count: packages.
     """
 
     name: str
@@ -95,6 +99,10 @@ class ImageRecord:
     file_mtime_ns: int
     file_inode: int
     is_being_rewritten: bool = False
+    computed_count: int = 0
+    filter_lines: int | None = None
+    trigger_count: int | None = None
+    package_count: int = 0
 
     @property
     def expires(self) -> bool:
@@ -214,11 +222,22 @@ class ImageIndex(Protocol):
     def expired(self, now_ns: int) -> list[ImageRecord]:
         """Images whose expiration has come."""
 
-    def add_image(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
-        """Record an image, and its references to objects."""
+    def add_image(
+        self,
+        record: ImageRecord,
+        references: Mapping[bytes, int],
+        packages: Iterable[str] = (),
+    ) -> None:
+        """Record an image.
+
+        Args:
+            record: what is known of it.
+            references: how often it refers to each object.
+            packages: the names of its packages, to find it by them.
+        """
 
     def replace_image(self, record: ImageRecord) -> None:
-        """Record an image anew, with the references that it has."""
+        """Record an image anew, with the references and packages that it has."""
 
     def remove_image(
         self, name: str, references: Mapping[bytes, int], now_ns: int

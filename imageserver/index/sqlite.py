@@ -14,6 +14,13 @@ import attrs
 from imageserver.index.base import ImageRecord, ObjectTotals
 from imageserver.index.rows import NAME, SIZE, typed
 from imageserver.index.sqlite_file import SqliteFile
+from imageserver.index.sqlite_summaries import (
+    SqliteSummaries,
+    add_summary,
+    change_summary,
+    forget_summaries,
+    remove_summary,
+)
 from imageserver.index.sqlite_upkeep import SqliteUpkeep
 
 INDEX_FILE = ".index.sqlite3"
@@ -36,7 +43,7 @@ def _run_time_type(hint: Any) -> Any:
 _check_fields = typed(*map(_run_time_type, get_type_hints(ImageRecord).values()))
 
 
-class SqliteIndex(SqliteUpkeep):
+class SqliteIndex(SqliteSummaries, SqliteUpkeep):
     """All indexes in one file; see :mod:`imageserver.index.base` for the methods.
 
     One thread writes at a time; readers use connections of their own and never wait.
@@ -185,12 +192,18 @@ class SqliteIndex(SqliteUpkeep):
     def _records(self, query: str, *values: Any) -> Iterator[ImageRecord]:
         return self._file.query(_record, query, *values)
 
-    def add_image(self, record: ImageRecord, references: Mapping[bytes, int]) -> None:
+    def add_image(
+        self,
+        record: ImageRecord,
+        references: Mapping[bytes, int],
+        packages: Iterable[str] = (),
+    ) -> None:
         """See :class:`~imageserver.index.base.ImageIndex`."""
         with self._file.transaction() as connection:
             connection.execute(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?)", _row(record)
             )
+            add_summary(connection, record, packages)
             connection.executemany(
                 "INSERT INTO objects (hash, reference_count) VALUES (?, ?)"
                 " ON CONFLICT (hash) DO UPDATE"
@@ -204,6 +217,7 @@ class SqliteIndex(SqliteUpkeep):
             connection.execute(
                 "REPLACE INTO images VALUES (?, ?, ?, ?, ?)", _row(record)
             )
+            change_summary(connection, record)
 
     def remove_image(
         self, name: str, references: Mapping[bytes, int], now_ns: int
@@ -213,6 +227,7 @@ class SqliteIndex(SqliteUpkeep):
             removed = connection.execute("DELETE FROM images WHERE name = ?", (name,))
             if removed.rowcount == 0:
                 return
+            remove_summary(connection, name)
             connection.executemany(
                 "UPDATE objects SET reference_count = max(0, reference_count - ?1),"
                 " last_used_ns = iif(reference_count > ?1, last_used_ns, ?2)"
@@ -266,6 +281,7 @@ class SqliteIndex(SqliteUpkeep):
         """See :class:`~imageserver.index.base.ImageIndex`."""
         with self._file.transaction() as connection:
             connection.execute("DELETE FROM images")
+            forget_summaries(connection)
             connection.execute("DELETE FROM directories")
             connection.execute("DELETE FROM objects WHERE size IS NULL")
             connection.execute("UPDATE objects SET reference_count = 0")

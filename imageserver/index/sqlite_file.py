@@ -21,7 +21,7 @@ from imageserver.errors import ConfigError, StoreError
 NONE = "there is none"
 FOREIGN = "it belongs to other directories or another version"
 
-_SCHEMA_VERSION = "3"  # also of canonical image files, whose offsets are kept
+_SCHEMA_VERSION = "4"  # also of canonical image files, whose offsets are kept
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE objects (
@@ -40,6 +40,35 @@ CREATE TABLE images (
 ) WITHOUT ROWID;
 CREATE INDEX images_by_directory ON images (directory, created_on_ns DESC);
 CREATE INDEX images_by_expiration ON images (expires_at_ns);
+CREATE TABLE summaries (  -- of images, to search and sort them
+    name TEXT PRIMARY KEY,
+    sort_key BLOB NOT NULL,
+    directory TEXT NOT NULL,
+    created_on_ns INTEGER,
+    expires_at_ns INTEGER,
+    created_by TEXT NOT NULL,
+    build_branch TEXT NOT NULL,
+    build_commit_id TEXT NOT NULL,
+    tags TEXT NOT NULL,  -- as JSON
+    owners TEXT NOT NULL,  -- a line each
+    searched TEXT NOT NULL,  -- all of these, in small letters
+    data_bytes INTEGER NOT NULL,
+    usage_bytes INTEGER NOT NULL,
+    file_count INTEGER NOT NULL,
+    computed_count INTEGER NOT NULL,
+    filter_lines INTEGER,
+    trigger_count INTEGER,
+    package_count INTEGER NOT NULL,
+    package_set INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX summaries_by_key ON summaries (sort_key);
+CREATE INDEX summaries_by_creation ON summaries (created_on_ns);
+CREATE INDEX summaries_by_packages ON summaries (package_set);
+CREATE TABLE package_sets (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    names TEXT NOT NULL  -- a line each
+);
 CREATE TABLE directories (
     name TEXT PRIMARY KEY,
     owner_group TEXT NOT NULL
@@ -51,6 +80,8 @@ _PROBES = (
     "SELECT hash, size, reference_count, last_used_ns, leased_until_ns"
     " FROM objects LIMIT 1",
     "SELECT name, directory, created_on_ns, expires_at_ns, details FROM images LIMIT 1",
+    "SELECT searched, package_set FROM summaries LIMIT 1",
+    "SELECT id, digest, names FROM package_sets LIMIT 1",
     "SELECT name, owner_group FROM directories LIMIT 1",
     "SELECT key, value FROM notes LIMIT 1",
 )

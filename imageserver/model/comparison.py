@@ -1,85 +1,108 @@
-"""Whether inodes are the same."""
+"""What is different in two stored file systems."""
 
 from __future__ import annotations
 
-import stat
+from collections.abc import Iterator
 
 import attrs
 
-from imageserver import gob
-from imageserver.model.inode import (
-    ComputedRegularInode,
-    DirectoryInode,
-    Inode,
-    RegularInode,
-    SpecialInode,
-    SymlinkInode,
-)
+from imageserver.gob.patterns import read_number
+from imageserver.model.inode import Inode
+from imageserver.model.stored_tree import ROOT, StoredTree
 
 
 @attrs.frozen
-class Likeness:
-    """What two inodes have in common.
+class Difference:
+    """A path that is not the same in both.
 
     Attributes:
-        type: whether they are of one type.
-        metadata: ... and have the same mode, owner and time.
-        data: ... and the same content, target, source or device; directories never.
+        path: the path.
+        before: the number of the inode in the first one; ``None``: there is none.
+        after: likewise in the second one.
     """
 
-    type: bool
-    metadata: bool = False
-    data: bool = False
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether there is no difference."""
-        return self.type and self.metadata and self.data
+    path: bytes
+    before: int | None
+    after: int | None
 
 
-def compare(left: Inode, right: Inode) -> Likeness:
-    """What two inodes have in common."""
-    if type(left) is not type(right):
-        return Likeness(False)
-    metadata = _metadata(left) == _metadata(right)
-    is_directory = isinstance(left, DirectoryInode)
-    data = not is_directory and _data(left) == _data(right)
-    return Likeness(True, metadata, data)
+def compare(before: StoredTree, after: StoredTree) -> Iterator[Difference]:
+    """All differences, folder by folder.
+
+    Of a folder that only one has, everything is told. That inodes have other numbers,
+    or that names are hard links to each other in one only, is no difference.
+    """
+    folders = [(b"/", ROOT, ROOT)]
+    while folders:
+        prefix, first, second = folders.pop()
+        ours, our_attributes = before.directory(first)
+        theirs, their_attributes = after.directory(second)
+        if our_attributes != their_attributes:
+            yield Difference(prefix.rstrip(b"/") or b"/", first, second)
+        numbers = dict(zip(theirs.names, theirs.numbers, strict=True))
+        for name, encoded in zip(ours.names, ours.numbers, strict=True):
+            one, other = read_number(encoded), numbers.pop(name, None)
+            if other is None:
+                yield from _only(before, prefix + name, one, is_before=True)
+                continue
+            two = read_number(other)
+            if before.is_directory(one) and after.is_directory(two):
+                folders.append((prefix + name + b"/", one, two))
+            elif before.raw(one) != after.raw(two):
+                yield from _changed(before, after, Difference(prefix + name, one, two))
+        for name, encoded in numbers.items():
+            yield from _only(after, prefix + name, read_number(encoded), False)
 
 
-def same_but_for_time(left: Inode, right: Inode) -> bool:
-    """Whether two files or devices differ in nothing but their times."""
-    if not isinstance(left, RegularInode | SpecialInode):
-        return False
-    if type(left) is not type(right):
-        return False
-    times = {
-        "mtime_seconds": right.mtime_seconds,
-        "mtime_nanoseconds": right.mtime_nanoseconds,
-    }
-    return compare(gob.evolve(left, **times), right).is_whole
+def _changed(
+    before: StoredTree, after: StoredTree, found: Difference
+) -> Iterator[Difference]:
+    """A path with other inodes; a folder on one side takes all in it with it."""
+    yield found
+    for tree, number, is_before in (
+        (before, found.before, True),
+        (after, found.after, False),
+    ):
+        if number is not None and tree.is_directory(number):
+            _, *rest = _only(tree, found.path, number, is_before)
+            yield from rest
 
 
-def _metadata(inode: Inode) -> tuple[object, ...]:
-    owner = (inode.uid, inode.gid)
-    match inode:
-        case SymlinkInode():
-            return owner
-        case ComputedRegularInode():
-            return (*owner, inode.mode, inode.source)
-        case RegularInode() | SpecialInode():
-            return (*owner, inode.mode, inode.mtime_seconds, inode.mtime_nanoseconds)
-    return (*owner, inode.mode)
+def _only(
+    tree: StoredTree, path: bytes, number: int, is_before: bool
+) -> Iterator[Difference]:
+    """A path and what is below it, which only one of them has."""
+    unvisited = [(path, number)]
+    while unvisited:
+        path, number = unvisited.pop()
+        if is_before:
+            yield Difference(path, number, None)
+        else:
+            yield Difference(path, None, number)
+        if tree.is_directory(number):
+            unvisited += [
+                (path + b"/" + place.name, place.number)
+                for place in reversed(tree.entries(number))
+            ]
 
 
-def _data(inode: Inode) -> object:
-    match inode:
-        case RegularInode():
-            return inode.size, inode.hash_ if inode.size else b""
-        case SymlinkInode():
-            return inode.target
-        case ComputedRegularInode():
-            return inode.source
-        case SpecialInode() if stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
-            return inode.device
-    return None
+_ATTRIBUTES = (
+    ("content", ("hash_", "size")),
+    ("target", ("target",)),
+    ("source", ("source",)),
+    ("device", ("device",)),
+    ("owner", ("uid", "gid")),
+    ("mode", ("mode",)),
+    ("time", ("mtime_seconds", "mtime_nanoseconds")),
+)
+
+
+def changed_attributes(before: Inode, after: Inode) -> list[str]:
+    """In what two inodes differ, in words."""
+    if type(before) is not type(after):
+        return ["kind"]
+    return [
+        word
+        for word, names in _ATTRIBUTES
+        if any(getattr(before, n, None) != getattr(after, n, None) for n in names)
+    ]

@@ -79,6 +79,31 @@ class DirectoryLayout:
         return b"\1" + data[head.start(1) : position] + _encode_fields(tail.groups(), 1)
 
 
+_OUR_HEAD = re.compile(b"\\x01(%s)" % LENGTH, re.DOTALL)
+
+
+def read_directory(data: bytes, start: int, end: int) -> tuple[Entries, bytes] | None:
+    """The entries of a directory in our encoding, and what is encoded behind them.
+
+    ``None`` if the entries are unusual.
+
+    Args:
+        data: where the directory is encoded.
+        start: where its content begins.
+        end: where that ends.
+    """
+    head = _OUR_HEAD.match(data, start, end)
+    if head is None:
+        return Entries(), data[start:end]
+    found = _read_entries(data, head.end(), end, read_number(head[1]))
+    if found is None:
+        return None
+    # With entries in front, fields are numbered from there: bring both to one form.
+    entries, position = found
+    first = data[position] and data[position] + 1
+    return entries, bytes([first]) + data[position + 1 : end]
+
+
 def _positions(definition: Definition | None, types: WireTypes) -> list[int]:
     """Where our fields are in a definition of directories.
 

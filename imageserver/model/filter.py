@@ -100,6 +100,20 @@ def _quick_test(line: str) -> Test | None:
     return None
 
 
+def is_common_form(line: str) -> bool:
+    """Whether a line of a filter is quick: it is matched without its expression."""
+    containing = len(line) >= _CONTAINING_LENGTH and _CONTAINING.fullmatch(line)
+    begins = _PREFIX_AND_REST.match(line)
+    return bool(
+        line == _INVERT
+        or _PREFIX.fullmatch(line)
+        or _EXACT.fullmatch(line)
+        or _BELOW.fullmatch(line)
+        or containing
+        or (begins and len(_literal(begins[1])) > 1)
+    )
+
+
 def _literal(plain: str) -> str:
     """What plain characters and classes of one character stand for."""
     return re.sub(r"\[(.)\]", r"\1", plain)

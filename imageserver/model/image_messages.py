@@ -254,6 +254,15 @@ class GetImageResponse:
     information_database_url: str = gob.field("InformationDatabaseURL", STRING)
 
 
+@gob.struct("GetImageResponse")
+class GetScannedImageResponse:
+    """The same as a replica receives it."""
+
+    image: ScannedImage | None = gob.field(
+        "Image", gob.Pointer(gob.Struct(ScannedImage))
+    )
+
+
 @gob.struct("GetImageUsageEstimateRequest")
 class GetImageUsageEstimateRequest:
     """How much space will an image take?"""

@@ -228,7 +228,7 @@ class _Upload:
             self._create(store)
 
     def _create(self, store: ObjectStore) -> None:
-        path = store.incoming_path()
+        path = store.incoming_path(self.expected_hash)
         try:
             if not self._room.promise(self.length):
                 raise StoreError(f"no space for an object of {self.length} bytes")

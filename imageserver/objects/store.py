@@ -22,6 +22,7 @@ from imageserver.objects.intake import DIRECTORY_MODE, Intake
 from imageserver.objects.leases import LEASE_NS, Leases
 from imageserver.objects.object_file import ObjectFile
 from imageserver.objects.room import Room
+from imageserver.objects.salvage import incoming_name, parse_incoming_name
 from imageserver.quarantine import Quarantine
 
 INCOMING = ".incoming"
@@ -47,6 +48,7 @@ class ObjectStore:
             file that comes is not taken for the damaged one it replaces.
         leases: keep objects that images will need.
         quarantine: where damaged ones are put.
+        left_over: unfinished uploads that were kept, to be salvaged.
     """
 
     _log = Logger()
@@ -59,6 +61,8 @@ class ObjectStore:
         now_ns: Callable[[], int],
         lease_ns: int = LEASE_NS,
         reserve_bytes: int = 0,
+        *,
+        keeps_unfinished: bool = False,
     ) -> None:
         """Keep objects in a directory; :meth:`open` comes next.
 
@@ -70,6 +74,8 @@ class ObjectStore:
             lease_ns: how long uploads are kept without an image.
             reserve_bytes: space that uploads must leave free: the index and the images
                 need some, too. 0: 64 MiB, or 2 % of a small file system.
+            keeps_unfinished: whether to keep what uploads left unfinished, if it can be
+                told which objects they were to be.
         """
         self.directory = directory
         self._root = str(directory)
@@ -83,6 +89,8 @@ class ObjectStore:
         self.leases = Leases(index, now_ns, self.placing, lease_ns)
         self._numbering = threading.Lock()
         self._next_number = 0
+        self._keeps_unfinished = keeps_unfinished
+        self.left_over: list[Path] = []
 
     def open(self) -> None:
         """Make the store ready, and remove what uploads left unfinished.
@@ -95,15 +103,21 @@ class ObjectStore:
             self.disk.make_directory(incoming, DIRECTORY_MODE)
             left_over = list(incoming.iterdir())
             for path in left_over:
-                self._remove_left_over(path)
+                self._look_after_left_over(path)
         except OSError as error:
             raise ConfigError(
                 f"cannot use object directory {self.directory}: {error.strerror}"
             ) from error
-        if left_over:
-            self._log.info("removed {n} unfinished uploads", n=len(left_over))
+        removed = len(left_over) - len(self.left_over)
+        if removed:
+            self._log.info("removed {n} unfinished uploads", n=removed)
 
-    def _remove_left_over(self, path: Path) -> None:
+    def _look_after_left_over(self, path: Path) -> None:
+        parsed = parse_incoming_name(path.name)
+        if parsed is not None and self._keeps_unfinished:
+            self._next_number = max(self._next_number, parsed[0])
+            self.left_over.append(path)
+            return
         try:
             self.disk.remove(path)
         except OSError as error:
@@ -118,11 +132,12 @@ class ObjectStore:
         name = hash_.hex()
         return f"{self._root}/{name[:2]}/{name[2:4]}/{name[4:]}"
 
-    def incoming_path(self) -> str:
+    def incoming_path(self, expected_hash: bytes | None) -> str:
         """A new name for an object on its way in."""
         with self._numbering:
             self._next_number += 1
-            return f"{self._root}/{INCOMING}/{self._next_number}"
+            name = incoming_name(self._next_number, expected_hash)
+        return f"{self._root}/{INCOMING}/{name}"
 
     def sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """See :class:`~imageserver.objects.base.ObjectStorage`."""

@@ -1,1 +1,1 @@
-"""Following a master: nothing here yet."""
+"""Following a master: ``docs/architecture.md``, "Replication"."""

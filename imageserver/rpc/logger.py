@@ -97,13 +97,7 @@ class LoggerService:
         self, _: Caller, __: GetStackTraceRequest
     ) -> GetStackTraceResponse:
         """What each thread is doing."""
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
-        stacks = [
-            f"thread {names.get(number, number)}:\n"
-            + "".join(traceback.format_stack(frame))
-            for number, frame in sys._current_frames().items()
-        ]
-        return GetStackTraceResponse("\n".join(stacks).encode("utf-8", "replace"))
+        return GetStackTraceResponse(describe_stacks().encode("utf-8", "replace"))
 
     async def watch(self, call: Call) -> None:
         """Send what is logged from now on."""
@@ -130,6 +124,17 @@ class LoggerService:
         finally:
             self._watched.leave(watcher)
             follower.end()
+
+
+def describe_stacks() -> str:
+    """What each thread is doing now."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    stacks = [
+        f"thread {names.get(number, number)}:\n"
+        + "".join(traceback.format_stack(frame))
+        for number, frame in sys._current_frames().items()
+    ]
+    return "\n".join(stacks)
 
 
 def _check_name(name: str) -> None:

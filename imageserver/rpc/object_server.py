@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -22,7 +23,7 @@ from imageserver.rpc.bandwidth import measure_bandwidth
 from imageserver.rpc.connection_leases import ConnectionLeases
 from imageserver.rpc.object_import import ObjectImports
 from imageserver.rpc.object_sending import ObjectSending
-from imageserver.rpc.reception import Reception
+from imageserver.rpc.reception import PassOn, Reception
 from imageserver.rpc.slots import Slots
 from imageserver.rpc.streamer import Streamer
 from imageserver.srpc.access import Caller
@@ -58,6 +59,8 @@ class ObjectService:
 
     Attributes:
         slots: limits how many GetObjects calls are served at a time.
+        begin_passing_on: gives, for each AddObjects call, what has objects stored
+            somewhere else, too; ``None``: nothing does.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class ObjectService:
         self._streamer = Streamer(disk)
         self._leases = ConnectionLeases(storage.leases, disk)
         self._sending = ObjectSending(storage, disk, verify=self._options.verify_reads)
+        self.begin_passing_on: Callable[[], PassOn] | None = None
         self.slots = Slots(clock, GET_OBJECTS_SLOTS)
 
     def methods(
@@ -175,7 +179,8 @@ class ObjectService:
     async def add_objects(self, call: Call) -> None:
         """Take objects in, and answer each when it is on disk."""
         intake = partial(self._storage.intake, self._leases.of(call.channel))
-        await Reception(call, intake, self._disk, self.check_length).run()
+        pass_on = self.begin_passing_on() if self.begin_passing_on else None
+        await Reception(call, intake, self._disk, self.check_length, pass_on).run()
 
     async def import_objects(
         self, caller: Caller, request: ImportObjectsRequest

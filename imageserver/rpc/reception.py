@@ -12,7 +12,7 @@ next bytes come in. While one group is brought to disk, the next one is received
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
@@ -34,6 +34,8 @@ _GROUP_S = 1.0
 _UNREAD_RESPONSES = 20_000
 
 Step = Callable[[], None]
+PassOn = Callable[[list[Outcome]], Awaitable[list[Outcome]]]
+"""Has the objects stored somewhere else, too; what became of them."""
 
 
 @attrs.define(eq=False)
@@ -62,6 +64,7 @@ class Reception:
         make_intake: Callable[[], ObjectIntake],
         disk: Worker,
         check_length: Callable[[int], None],
+        pass_on: PassOn | None = None,
     ) -> None:
         """Begin to take objects in.
 
@@ -70,8 +73,10 @@ class Reception:
             make_intake: makes what the objects of a group go to.
             disk: does the work.
             check_length: raises ``RequestError`` for objects that cannot be taken.
+            pass_on: called with each group before it is answered.
         """
         self._call = call
+        self._pass_on = pass_on
         self._make_intake = make_intake
         self._disk = disk
         self._check_length = check_length
@@ -182,7 +187,10 @@ class Reception:
             await self._disk.run(intake.abandon)
             return
         try:
-            self._answer(await self._disk.run(_commit_all, intake))
+            outcomes = await self._disk.run(_commit_all, intake)
+            if self._pass_on is not None:
+                outcomes = await self._pass_on(outcomes)
+            self._answer(outcomes)
         except Exception as error:
             self._failure = error
 

@@ -283,6 +283,7 @@ class Stream:
 
     def _advance(self, taken: int) -> None:
         """Something was taken; perhaps the part is complete, and another one comes."""
+        self._channel.sent_bytes += taken
         self._progress += taken
         if self._progress >= _PROGRESS_BYTES:
             self._progress = 0

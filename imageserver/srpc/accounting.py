@@ -108,6 +108,8 @@ class Accounting:
         by_way: connections for calls so far, by how calls come in.
         open_by_way: those that are open, of peers that said who they are.
         pages: connections for pages so far.
+        sent_bytes: sent on connections for calls that have ended.
+        received_bytes: received on them.
         limits: how often which limit was exceeded.
     """
 
@@ -120,6 +122,7 @@ class Accounting:
         }
         self.accepted = self.open_raw = self.rejected = self.pages = 0
         self.connections = self.open_connections = 0
+        self.sent_bytes = self.received_bytes = 0
         self.by_way: Counter[Way] = Counter()
         self.open_by_way: Counter[Way] = Counter()
         self.limits: Counter[Limit] = Counter()

@@ -17,6 +17,7 @@ from imageserver.srpc.protocol import (
     GOB,
     JSON,
     LONG_MESSAGE_BYTES,
+    Anything,
     Data,
     Line,
     LongMessage,
@@ -105,6 +106,14 @@ class Call:
                 share.end()
         result: T = value
         return result
+
+    async def wait(self) -> None:
+        """Wait until something comes, however long that takes.
+
+        Raises:
+            RemoteProtocolError: the connection is lost.
+        """
+        await self.channel.take(Anything())
 
     async def _receive(self, type_: type, share: Share, timeout_s: float) -> Any:
         """The value of the next message, which takes its share of the memory."""

@@ -136,7 +136,9 @@ async def connect_unix(
 
 async def _connect(endpoint: IStreamClientEndpoint, carrier: Carrier) -> Carrier:
     try:
-        await _cancellable(endpoint.connect(Factory.forProtocol(lambda: carrier)))
+        factory = Factory.forProtocol(lambda: carrier)
+        factory.noisy = False
+        await _cancellable(endpoint.connect(factory))
     except CancelledError:
         carrier.abort()
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -50,6 +51,8 @@ class Channel(Protocol):
         receiver: what has arrived and was not asked for yet.
         deadlines: how long the peer may take.
         clock: to measure them with.
+        sent_bytes: what was sent so far, before it was encrypted.
+        received_bytes: what has arrived so far.
     """
 
     transport: Any
@@ -71,6 +74,7 @@ class Channel(Protocol):
         self._aborted = False
         self._taking = False
         self._taken_this_turn = 0
+        self.sent_bytes = self.received_bytes = 0
 
     @property
     def lost(self) -> bool:
@@ -115,6 +119,7 @@ class Channel(Protocol):
         """Bytes have arrived."""
         if self._closing is not None:
             return  # nobody will ask for them
+        self.received_bytes += len(data)
         if self._is_wanted_as_it_is(data) and self._wanted is not None:
             self._wanted.callback(data)  # much may come so: it is not even copied
             return
@@ -127,7 +132,7 @@ class Channel(Protocol):
         """The connection is gone; whoever waits is told."""
         self._lost = reason
         self._outgoing.clear()
-        self.receiver.receive_eof()
+        self.receiver.receive_eof(_alert(reason))
         self._try_to_satisfy()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
@@ -193,6 +198,7 @@ class Channel(Protocol):
         """Send ``data``, at the latest with the next :meth:`flush`."""
         if self.lost:
             return
+        self.sent_bytes += len(data)
         self._outgoing.append(data)
         if len(self._outgoing) >= _WRITE_AT_ONCE:
             self._write_while_writable()
@@ -323,3 +329,11 @@ class Channel(Protocol):
         if self._reading_paused and not self.lost:
             self._reading_paused = False
             self.transport.resumeProducing()
+
+
+def _alert(reason: Failure) -> str:
+    """What the peer's TLS has said when it ended the connection; empty: nothing."""
+    error: Any = reason.value
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return str(error.args[0][0][-1])
+    return ""

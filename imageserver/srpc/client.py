@@ -120,6 +120,10 @@ class Connection:
         """End the connection."""
         self._channel.close()
 
+    def abort(self) -> None:
+        """End the connection at once, whoever is using it."""
+        self._channel.abort()
+
     @asynccontextmanager
     async def _exclusively(self) -> AsyncIterator[None]:
         await self._lock.acquire()

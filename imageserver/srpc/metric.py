@@ -10,8 +10,12 @@ import attrs
 
 from imageserver.srpc.distribution import Distribution
 
-Value: TypeAlias = int | datetime.datetime | Distribution
-"""A number, a time in UTC, or how durations are distributed, in milliseconds."""
+Value: TypeAlias = (
+    bool | int | float | str | datetime.datetime | datetime.timedelta | Distribution
+)
+"""A value, a time in UTC, or how durations are distributed, in milliseconds."""
+
+NONE, BYTES = "None", "Bytes"
 
 
 @attrs.frozen
@@ -22,11 +26,15 @@ class Metric:
         path: its name, with slashes; existing tools ask for it.
         value: the value.
         description: what it is.
+        unit: of a number: :data:`NONE` or :data:`BYTES`.
+        is_signed: whether a whole number is of the kind that may be negative.
     """
 
     path: str
     value: Value
     description: str
+    unit: str = NONE
+    is_signed: bool = False
 
 
 class MetricRegistry:

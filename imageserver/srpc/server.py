@@ -36,6 +36,7 @@ from imageserver.srpc.accounting import (
     MethodAccount,
     Way,
 )
+from imageserver.srpc.arrival import Arrival, RunningCall
 from imageserver.srpc.call import Call, SelfSending
 from imageserver.srpc.channel import Channel
 from imageserver.srpc.connection_limits import ConnectionLimits, Gate, Place
@@ -54,17 +55,6 @@ from imageserver.srpc.tls import ServerTLS, peer_identity
 from imageserver.worker import Worker
 
 
-@attrs.frozen
-class _Arrival:
-    """What is known about a connection; see :meth:`CallServer.serve`."""
-
-    powers: bool
-    address: str
-    way: Way
-    identity: Identity | None
-    place: Place | None
-
-
 class CallServer:
     """Decides on calls and runs them.
 
@@ -78,6 +68,7 @@ class CallServer:
         memory: what long messages take that come in.
         gate: lets connections in.
         accounting: what happened so far.
+        running: the calls that go on.
         sparing_log: for what any peer can cause.
     """
 
@@ -103,19 +94,29 @@ class CallServer:
         self.deadlines = deadlines
         self.lengths = lengths or Lengths()
         self.accounting = Accounting(methods)
+        self.running: set[RunningCall] = set()
         self.sparing_log = SparingLog(self._log, clock.seconds)
         self.memory = MessageMemory(self.lengths.all_messages)
         self.gate = Gate(limits or ConnectionLimits(), self._refused)
         self.clock = clock
         self._decoding = decoding
         self._open: dict[Channel, Deferred[None]] = {}
-        self._arrivals: dict[Channel, _Arrival] = {}
+        self._arrivals: dict[Channel, Arrival] = {}
         self._before_start: list[Deferred[None]] | None = []
 
     @property
     def offers_unsecured(self) -> bool:
         """Whether there is anything to call without TLS."""
         return self.policy.insecure or self.methods.any_unauthenticated
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """How many bytes calls have sent and received so far."""
+        sent, received = self.accounting.sent_bytes, self.accounting.received_bytes
+        for channel in list(self._open):
+            sent += channel.sent_bytes
+            received += channel.received_bytes
+        return sent, received
 
     def exceeded(self, limit: Limit, peer: str) -> None:
         """A peer ran into a limit; its connection is closed."""
@@ -164,7 +165,7 @@ class CallServer:
             place: the connection's place among all.
         """
         way = way or Way(TLS if channel.is_tls else PLAIN)
-        arrival = _Arrival(powers, address, way, identity, place)
+        arrival = Arrival(powers, address, way, identity, place)
         self._arrivals[channel] = arrival
         serving = Deferred.fromCoroutine(self._serve(channel, arrival))
         self._open[channel] = serving
@@ -191,10 +192,12 @@ class CallServer:
     def _forget(self, result: Failure | None, channel: Channel) -> None:
         """A connection has ended."""
         del self._open[channel], self._arrivals[channel]
+        self.accounting.sent_bytes += channel.sent_bytes
+        self.accounting.received_bytes += channel.received_bytes
         if result is not None:
             self._log.failure("a connection did not end well", result)
 
-    async def _serve(self, channel: Channel, arrival: _Arrival) -> None:
+    async def _serve(self, channel: Channel, arrival: Arrival) -> None:
         accounting, way = self.accounting, arrival.way
         accounting.attempted(way)
         is_known = False
@@ -242,7 +245,7 @@ class CallServer:
         for serving in list(self._open.values()):
             await serving
 
-    async def _identify(self, channel: Channel, arrival: _Arrival) -> Identity:
+    async def _identify(self, channel: Channel, arrival: Arrival) -> Identity:
         """Who is at the other end.
 
         Raises:
@@ -262,7 +265,7 @@ class CallServer:
         return identity
 
     async def _answer_calls(
-        self, channel: Channel, identity: Identity, arrival: _Arrival
+        self, channel: Channel, identity: Identity, arrival: Arrival
     ) -> None:
         line_wanted = Line(self.lengths.method_line, Limit.METHOD_LINE)
         while True:
@@ -290,7 +293,7 @@ class CallServer:
                 return
 
     def _admit(
-        self, method: Method, identity: Identity, arrival: _Arrival
+        self, method: Method, identity: Identity, arrival: Arrival
     ) -> bool | None:
         """Whether the caller has power over the method; ``None``: not permitted."""
         name, powers = method.full_name, arrival.powers
@@ -315,6 +318,8 @@ class CallServer:
         account = self.accounting.methods[method.full_name]
         account.begin(way)
         started_s = self.clock.seconds()
+        running = RunningCall(method.full_name, caller.user, caller.address, started_s)
+        self.running.add(running)
         call = Call(channel, caller, method.limits, self._decoding, way.coder)
         call.memory = self.memory
         usable, outcome = False, "ok"
@@ -336,6 +341,7 @@ class CallServer:
                 self._log.failure("{method} crashed", method=method.full_name)
                 outcome = "internal error"
         finally:
+            self.running.discard(running)
             duration_ms = (self.clock.seconds() - started_s) * 1000
             account.end(duration_ms, usable=usable)
         self._log.info(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from imageserver.errors import CallError, ImageServerError
-from imageserver.model.comparison import compare
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image_messages import GetImageRequest
 from imageserver.model.inode import Inode
+from imageserver.model.likeness import compare
 from imageserver.model.paths import find, link_counts
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.typed_image import TypedImage, find_name, load_image

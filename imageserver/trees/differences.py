@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from imageserver.model.comparison import compare
 from imageserver.model.file_system import FileSystem
 from imageserver.model.inode import DirectoryInode, Inode
+from imageserver.model.likeness import compare
 from imageserver.model.paths import walk
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from imageserver.model.comparison import compare
 from imageserver.model.file_system import FileSystem
 from imageserver.model.inode import (
     ComputedRegularInode,
@@ -19,6 +18,7 @@ from imageserver.model.inode import (
     Inode,
     RegularInode,
 )
+from imageserver.model.likeness import compare
 from imageserver.model.paths import Node, walk
 
 _METADATA, _ALL = "metadata", "all"

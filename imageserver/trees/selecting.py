@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from imageserver import gob
 from imageserver.errors import ImageServerError
-from imageserver.model.comparison import compare, same_but_for_time
 from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter, Matcher
 from imageserver.model.inode import (
@@ -16,6 +15,7 @@ from imageserver.model.inode import (
     RegularInode,
     SpecialInode,
 )
+from imageserver.model.likeness import compare, same_but_for_time
 from imageserver.model.paths import walk
 from imageserver.trees.computed_files import with_totals
 

@@ -1,162 +1,171 @@
-"""The Klein resource."""
+"""The Klein resource: which page is where, and how answers are sent."""
 
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - werkzeug loads it with the first request
-import json
-import socket
 import time
-from importlib import resources
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import attrs
 from klein import Klein
-from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE
-from twisted.web.iweb import IRequest
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException
 
+from imageserver.errors import CertificateError
+from imageserver.srpc.access import ANONYMOUS, Identity
+from imageserver.srpc.tls import peer_identity
+from imageserver.web.answer import Answer, PageError, plain, prepare
+from imageserver.web.error_page import ErrorPage
 from imageserver.web.http_site import Site
-from imageserver.web.status import StatusSource
-from imageserver.web.units import (
-    show_bytes,
-    show_count,
-    show_duration,
-    show_moment,
-    show_percent,
-)
+from imageserver.web.query import Query
+from imageserver.web.streaming import PieceProducer
+from imageserver.web.visit import PageAccess, Section, Visit
 from imageserver.worker import Worker
 
 _HTTP_TIMEOUT_S = 60
-_TEXT = "text/plain; charset=utf-8"
-_HTML = "text/html; charset=utf-8"
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 _READING = ["GET"]  # and HEAD
-_STATIC_TYPES = {"style.css": "text/css; charset=utf-8"}
+_WAITING = 200
+_HEADERS = ("accept", "accept-encoding", "if-none-match", "if-range", "range")
+
+Page = Callable[[Visit], Answer]
+"""Makes an answer; blocks."""
+
+
+@attrs.frozen
+class Route:
+    """A page and its address.
+
+    Attributes:
+        path: the address; ``<path:rest>`` stands for anything.
+        page: makes the page.
+        has_subject: whether the query begins with what the page is about.
+        section: who may see it; ``None``: everybody.
+        is_slow: whether it may take so long that it must not keep other pages waiting.
+    """
+
+    path: str
+    page: Page
+    has_subject: bool = False
+    section: Section | None = None
+    is_slow: bool = False
 
 
 class Pages:
     """What a browser gets to see."""
 
-    app = Klein()
+    _log = Logger()
 
-    def __init__(self, status: StatusSource, worker: Worker) -> None:
-        """Tell what ``status`` knows; files are read with ``worker``."""
-        self._status = status
-        self._worker = worker
-        self._host_name = ""
-        self._host_name_lock = DeferredLock()
-        # Everything is read now: later the process may be somebody else, who cannot.
-        static = resources.files("imageserver.web") / "static"
-        self._static = {name: (static / name).read_text() for name in _STATIC_TYPES}
-        environment = Environment(
-            auto_reload=False,
-            loader=PackageLoader("imageserver.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        access: PageAccess,
+        errors: ErrorPage,
+        quick: Worker,
+        slow: Worker,
+    ) -> None:
+        """Serve pages.
+
+        Args:
+            routes: the pages.
+            access: who may see what.
+            errors: says what is wrong.
+            quick: makes pages.
+            slow: makes those that take long.
+        """
+        self.app = Klein()
+        self._access = access
+        self._errors = errors
+        self._waiting = {id(quick): 0, id(slow): 0}
+        for route in routes:
+            worker = slow if route.is_slow else quick
+            self._add(route, worker)
+        self.app.handle_errors(HTTPException)(self._refuse)
+        self._quick = quick
+
+    def add_live(self, path: str, serve: Callable[[Any], Any]) -> None:
+        """Let ``serve`` answer requests for a path by itself."""
+        self.app.route(path, methods=_READING, endpoint=path)(serve)
+
+    def _add(self, route: Route, worker: Worker) -> None:
+        async def serve(request: Any, **_: str) -> bytes:
+            visit = self._visit(request, route.has_subject)
+            key = id(worker)
+            if self._waiting[key] >= _WAITING:
+                request.setHeader("Retry-After", "5")
+                answer = plain("too many pages are asked for\n", SERVICE_UNAVAILABLE)
+                return await self._send(request, answer, worker)
+            self._waiting[key] += 1
+            try:
+                answer = await worker.run(self._make, route, visit)
+                return await self._send(request, answer, worker)
+            finally:
+                self._waiting[key] -= 1
+
+        self.app.route(route.path, methods=_READING, endpoint=route.path)(serve)
+
+    def _visit(self, request: Any, has_subject: bool) -> Visit:
+        identity = _identity(request)
+        headers = {
+            name: value for name in _HEADERS if (value := request.getHeader(name))
+        }
+        return Visit(
+            path=request.path.decode("utf-8", "surrogateescape"),
+            query=Query.parse(request.uri.partition(b"?")[2], has_subject=has_subject),
+            may=lambda section: self._access.permits(identity, section),
+            identity=identity,
+            headers=headers,
+            host=request.getRequestHostname().decode("utf-8", "replace"),
+            started_s=time.perf_counter(),
         )
-        environment.filters.update(
-            bytes=show_bytes,
-            count=show_count,
-            duration=show_duration,
-            moment=show_moment,
-        )
-        environment.globals.update(percent=show_percent)
-        self._status_page = environment.get_template("status.html")
 
-    @app.route("/", methods=_READING)
-    async def status(self, request: IRequest) -> bytes:
-        """The status page."""
-        started_s = time.perf_counter()
-        status = await self._status.collect()
-        if request.args.get(b"output") == [b"json"]:
-            return _answer(
-                request, json.dumps(status.as_json(), indent=4), "application/json"
-            )
-        page = self._status_page.render(
-            status=status,
-            host=await self._find_host_name(),
-            now=time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-            render_ms=(time.perf_counter() - started_s) * 1000,
-        )
-        return _answer(request, page, _HTML)
+    def _make(self, route: Route, visit: Visit) -> Answer:
+        try:
+            if route.section is not None and not visit.may(route.section):
+                raise PageError(
+                    403,
+                    "This is not for everybody.",
+                    "Come with a certificate over HTTPS, or have the server started"
+                    f" with -openPages={route.section}.",
+                )
+            return prepare(route.page(visit), visit)
+        except Exception as error:
+            return self._errors.show(error, visit)
 
-    @app.route("/healthz", methods=_READING)
-    def healthz(self, request: IRequest) -> bytes:
-        """The process is alive."""
-        return _answer(request, "OK", _TEXT)
+    async def _send(self, request: Any, answer: Answer, worker: Worker) -> bytes:
+        request.setResponseCode(answer.status)
+        for name, value in answer.all_headers.items():
+            request.setHeader(name, value)
+        if isinstance(answer.body, bytes):
+            return answer.body
+        producer = PieceProducer(request, answer.body, worker)
+        if request.method == b"HEAD":
+            await producer.close()
+        else:
+            await producer.run()
+        return b""
 
-    @app.route("/readiness", methods=_READING)
-    def readiness(self, request: IRequest) -> bytes:
-        """Everything is loaded."""
-        if self._status.ready:
-            return _answer(request, "OK", _TEXT)
-        request.setResponseCode(SERVICE_UNAVAILABLE)
-        return _answer(request, "loading", _TEXT)
-
-    @app.route("/static/<name>", methods=_READING)
-    def static(self, request: IRequest, name: str) -> bytes:
-        """Style sheets."""
-        if name not in self._static:
-            raise NotFound
-        request.setHeader("Cache-Control", "max-age=3600")
-        return _answer(request, self._static[name], _STATIC_TYPES[name])
-
-    @app.route("/_goSRPC_/getHostname", methods=_READING)
-    async def host_name(self, request: IRequest) -> bytes:
-        """The name of this machine."""
-        return _answer(request, await self._find_host_name() + "\n", _TEXT)
-
-    @app.route("/_goSRPC_/listMethods", methods=_READING)
-    def list_methods(self, request: IRequest) -> bytes:
-        """All methods that can be called."""
-        names = [method.full_name for method in self._status.server.methods]
-        return _answer(request, _lines(names), _TEXT)
-
-    @app.route("/_goSRPC_/listPublicMethods", methods=_READING)
-    def list_public_methods(self, request: IRequest) -> bytes:
-        """The methods that any authenticated user may call."""
-        methods = self._status.server.methods
-        names = [method.full_name for method in methods if method.public]
-        return _answer(request, _lines(names), _TEXT)
-
-    @app.handle_errors(HTTPException)
-    def refuse(self, request: IRequest, failure: Failure) -> bytes:
+    async def _refuse(self, request: Any, failure: Failure) -> bytes:
         """There is no such page, or it cannot be asked for like that."""
         error: Any = failure.value
         code = error.code or NOT_FOUND
-        request.setResponseCode(code)
         text = "404 page not found" if code == NOT_FOUND else error.name
-        return _answer(request, f"{text}\n", _TEXT)
+        return await self._send(request, plain(f"{text}\n", code), self._quick)
 
-    async def _find_host_name(self) -> str:
-        """The name of this machine; looked up once, as that may take long."""
-        async with self._host_name_lock:
-            if not self._host_name:
-                self._host_name = await self._worker.run(socket.getfqdn)
-        return self._host_name
+
+def _identity(request: Any) -> Identity:
+    """Who asks, as far as a certificate says so."""
+    if not request.isSecure():
+        return ANONYMOUS
+    try:
+        return peer_identity(request.channel.transport)
+    except CertificateError:
+        return ANONYMOUS
 
 
 def make_site(pages: Pages, clock: IReactorTime) -> Site:
     """The HTTP side of the port; ``clock`` is for its deadlines."""
     return Site(pages.app.resource(), timeout=_HTTP_TIMEOUT_S, reactor=clock)
-
-
-def _answer(request: IRequest, text: str, content_type: str) -> bytes:
-    for name, value in _SECURITY_HEADERS.items():
-        request.setHeader(name, value)
-    request.setHeader("Content-Type", content_type)
-    body = text.encode("utf-8", "backslashreplace")
-    request.setHeader("Content-Length", str(len(body)))
-    return body
-
-
-def _lines(names: list[str]) -> str:
-    return "".join(f"{name}\n" for name in sorted(names))

@@ -1,46 +1,34 @@
-"""What the status page tells."""
+"""What the status page tells, and metrics: everything about this server."""
 
 from __future__ import annotations
 
 import datetime
-import os
 import resource
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import DeferredLock
 
 import imageserver
 from imageserver.images.database import ImageDatabase
 from imageserver.images.loading import Progress
+from imageserver.index.summary import DirectoryTotals
 from imageserver.objects.base import ObjectStorage
 from imageserver.rpc.object_server import GET_OBJECTS_SLOTS, ObjectService
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.expiry import Expiry
 from imageserver.srpc.server import CallServer
+from imageserver.web.attention import Attention, find_attention
 from imageserver.web.object_health import ObjectHealth, ObjectHealthSource
-from imageserver.worker import Worker
+from imageserver.web.process_metrics import open_descriptors, resident_bytes
 
-_NEARLY_FULL_PERCENT = 95
 _FRESH_S = 1.0
-
-
-@attrs.frozen
-class Attention:
-    """Something that needs somebody.
-
-    Attributes:
-        level: ``bad`` or ``warn``.
-        text: what is the matter.
-        advice: what to do.
-    """
-
-    level: str
-    text: str
-    advice: str
+_PATIENCE = 20
+_FOLLOWING = ("ImageServer.GetImageUpdates", "ImageServer.GetFilteredImageUpdates")
 
 
 @attrs.frozen
@@ -78,14 +66,51 @@ class Status:
     certificates: tuple[Expiry, ...] = ()
     certificates_outdated: bool = False
     attention: tuple[Attention, ...] = ()
+    started_s: float = 0.0
+    incomplete: int = 0
+    refuses_uploads: bool = False
+    cleanup_start_percent: int = 100
+    cleanup_stop_percent: int = 100
+    crashed_before: bool = False
+    replication: Mapping[str, Any] | None = None
+    replication_clients: int = 0
+    rejected_connections: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    duplicate_bytes: int = 0
+    threads: int = 0
+    descriptors: int = 0
+    memory_peak_bytes: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON types."""
         return attrs.asdict(self, value_serializer=_as_json)
 
 
+@attrs.frozen
+class Surroundings:
+    """What others know.
+
+    Attributes:
+        role: what this server is: ``master``, ``replica of X``, ``archive of X``.
+        replication: gives how replication goes, as plain values; ``None``: there is
+            none.
+        directory_totals: gives what is directly in each directory.
+        cleanup_start_percent: how full the file system is when objects are removed.
+        cleanup_stop_percent: how full it is to be then.
+        crashed_before: gives whether the run before ended in a crash.
+    """
+
+    role: str = "master"
+    replication: Callable[[], Mapping[str, Any] | None] = lambda: None
+    directory_totals: Callable[[], Mapping[str, DirectoryTotals]] = dict
+    cleanup_start_percent: int = 100
+    cleanup_stop_percent: int = 100
+    crashed_before: Callable[[], bool] = lambda: False
+
+
 class StatusSource:
-    """Collects a :class:`Status`."""
+    """Collects a :class:`Status`. May be used from any thread."""
 
     def __init__(
         self,
@@ -94,24 +119,24 @@ class StatusSource:
         object_service: ObjectService,
         server: CallServer,
         progress: Progress,
-        worker: Worker,
         now_s: Callable[[], float],
         credentials: CredentialWatch | None = None,
         health: ObjectHealthSource | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
         self._object_service = object_service
         self._server = server
         self._progress = progress
-        self._worker = worker
         self._now_s = now_s
         self._credentials = credentials
         self._health = health
+        self._surroundings = surroundings or Surroundings()
         self._started_s = now_s()
-        self._collecting = DeferredLock()
+        self._lock = threading.Lock()
         self._latest: Status | None = None
-        self._collected_s = 0.0
+        self._stale_s = 0.0
 
     @property
     def ready(self) -> bool:
@@ -123,22 +148,54 @@ class StatusSource:
         """Knows the methods."""
         return self._server
 
-    async def collect(self) -> Status:
-        """The status, at most a second old: collecting it takes a while."""
-        async with self._collecting:
-            if self._latest is None or self._now_s() - self._collected_s >= _FRESH_S:
-                self._latest = await self._worker.run(self._collect)
-                self._collected_s = self._now_s()
-            return self._latest
+    @property
+    def slots_used(self) -> int:
+        """How many GetObjects calls are being served."""
+        return self._object_service.slots.used
+
+    @property
+    def role(self) -> str:
+        """What this server is, in words."""
+        return self._surroundings.role
+
+    @property
+    def alarms(self) -> int:
+        """How many things need somebody, as far as that was looked at."""
+        latest = self._latest
+        return len(latest.attention) if latest else 0
+
+    def collect(self) -> Status:
+        """The status; blocks.
+
+        It is a second old at most, or twenty times as old as it takes to collect it:
+        with millions of objects that takes a while.
+        """
+        with self._lock:
+            latest = self._latest
+            if (
+                latest is None
+                or latest.ready != self.ready
+                or self._now_s() >= self._stale_s
+            ):
+                began_s = time.perf_counter()
+                latest = self._latest = self._collect()
+                took_s = time.perf_counter() - began_s
+                self._stale_s = self._now_s() + max(_FRESH_S, _PATIENCE * took_s)
+            return latest
 
     def _collect(self) -> Status:
         index = self._database.index
         totals = self._objects.totals()
         accounting = self._server.accounting
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        surroundings = self._surroundings
+        sent, received = self._server.traffic
+        free_bytes = self._objects.free_bytes()
+        state = surroundings.replication()
+        data = sum(it.data_bytes for it in surroundings.directory_totals().values())
         status = Status(
             version=imageserver.__version__,
-            role="master",
+            role=surroundings.role,
             insecure=self._server.policy.insecure,
             ready=self._progress.finished,
             images_to_load=self._progress.total,
@@ -153,7 +210,7 @@ class StatusSource:
             quarantined=self._objects.quarantined
             + len(self._database.quarantine.names()),
             capacity_bytes=self._objects.capacity_bytes(),
-            free_bytes=self._objects.free_bytes(),
+            free_bytes=free_bytes,
             connections=accounting.connections,
             open_connections=accounting.open_connections,
             calls=accounting.calls,
@@ -163,9 +220,28 @@ class StatusSource:
             slots_used=self._object_service.slots.used,
             slots=GET_OBJECTS_SLOTS,
             cpu_s=usage.ru_utime + usage.ru_stime,
-            resident_bytes=_resident_bytes(),
+            resident_bytes=resident_bytes(),
             python=sys.version.split()[0],
             health=self._health.collect(totals) if self._health is not None else None,
+            started_s=self._started_s,
+            incomplete=len(self._database.incomplete),
+            refuses_uploads=self._objects.room_bytes() <= 0,
+            cleanup_start_percent=surroundings.cleanup_start_percent,
+            cleanup_stop_percent=surroundings.cleanup_stop_percent,
+            crashed_before=surroundings.crashed_before(),
+            replication=state,
+            replication_clients=sum(
+                accounting.methods[name].running
+                for name in _FOLLOWING
+                if name in accounting.methods
+            ),
+            rejected_connections=accounting.rejected,
+            sent_bytes=sent,
+            received_bytes=received,
+            duplicate_bytes=max(0, data - totals.referenced_bytes),
+            threads=threading.active_count(),
+            descriptors=open_descriptors(),
+            memory_peak_bytes=usage.ru_maxrss << 10,
         )
         if self._credentials is not None:
             status = attrs.evolve(
@@ -176,130 +252,8 @@ class StatusSource:
                 ),
                 certificates_outdated=bool(self._credentials.problem),
             )
-        attention = [
-            *_attention(status),
-            *_objects(status),
-            *_certificates(status, self._now_s()),
-        ]
-        attention.sort(key=lambda found: found.level)  # "bad" comes before "warn"
-        return attrs.evolve(status, attention=tuple(attention))
-
-
-def _attention(status: Status) -> list[Attention]:
-    """What needs somebody, worst first."""
-    found = []
-    if status.insecure:
-        found.append(
-            Attention(
-                "bad",
-                "This server runs in insecure mode: everybody may do everything.",
-                "Give it a CA file (-CAfile) and certificates.",
-            )
-        )
-    if status.quarantined:
-        found.append(
-            Attention(
-                "bad",
-                f"{status.quarantined} damaged files were put aside.",
-                "Look at .quarantine in the data directories and at the log.",
-            )
-        )
-    used = status.capacity_bytes - status.free_bytes
-    if used * 100 >= status.capacity_bytes * _NEARLY_FULL_PERCENT:
-        found.append(
-            Attention(
-                "bad",
-                "The objects' file system is nearly full.",
-                "Delete images that nobody needs, or add space.",
-            )
-        )
-    if status.crashed_calls:
-        found.append(
-            Attention(
-                "warn",
-                f"{status.crashed_calls} calls ended in an internal error.",
-                "The log has the details; please report them.",
-            )
-        )
-    if not status.ready:
-        found.append(
-            Attention(
-                "warn",
-                f"Images are being loaded: {status.images_loaded} of"
-                f" {status.images_to_load}.",
-                "Each is there once it is read or asked for; some calls wait for all.",
-            )
-        )
-    return found
-
-
-def _objects(status: Status) -> list[Attention]:
-    """What is the matter with objects."""
-    health = status.health
-    found: list[Attention] = []
-    if health is None:
-        return found
-    if health.missing_objects:
-        found.append(
-            Attention(
-                "bad",
-                f"{health.missing_objects} objects that images need are missing.",
-                "Upload them again, or delete these images.",
-            )
-        )
-    if health.halted:
-        found.append(
-            Attention(
-                "bad",
-                "So many objects in a row are damaged that reading them was given up.",
-                "Look after disk and memory of this machine, then restart.",
-            )
-        )
-    if health.obstacle and status.ready:
-        found.append(
-            Attention(
-                "warn",
-                f"Unreferenced objects cannot be removed: {health.obstacle}.",
-                "The log names the files.",
-            )
-        )
-    return found
-
-
-def _certificates(status: Status, now_s: float) -> list[Attention]:
-    """What the matter is with certificates; no file is named, anybody may look."""
-    found = []
-    if status.certificates_outdated:
-        found.append(
-            Attention(
-                "bad",
-                "Changed certificate files cannot be used; the old ones still are.",
-                "The log says why.",
-            )
-        )
-    now = datetime.datetime.fromtimestamp(now_s, datetime.UTC)
-    for expiry in status.certificates:
-        stage = expiry.stage(now)
-        if stage is not None:
-            verb = "expires" if stage else "has expired"
-            found.append(
-                Attention(
-                    "warn" if stage else "bad",
-                    f"The {expiry.kind} {expiry.subject} {verb}"
-                    f" at {expiry.ends:%Y-%m-%d %H:%M} UTC.",
-                    "Renew it; the files are read again by themselves.",
-                )
-            )
-    return found
+        return attrs.evolve(status, attention=find_attention(status, self._now_s()))
 
 
 def _as_json(_owner: object, _attribute: object, value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime.datetime) else value
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

@@ -45,3 +45,39 @@ def show_moment(seconds: float) -> str:
     """A point in time, in UTC, given in seconds since 1970."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def show_relative(seconds: float) -> str:
+    """A point in time seen from now: ``3 h ago``, ``in 5 d``.
+
+    Args:
+        seconds: how long ago it was; negative if it is to come.
+    """
+    text = _show_largest(abs(seconds))
+    if text == "0 s":
+        return "now"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def _show_largest(seconds: float) -> str:
+    for unit, size in (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def show_exact_moment(seconds: float) -> str:
+    """A point in time to the second, in UTC; years that no calendar has are kept."""
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} s since 1970"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def shorten(text: str, length: int = 16) -> str:
+    """A long name, shortened in the middle."""
+    if len(text) <= length + 1:
+        return text
+    half = length // 2
+    return f"{text[: length - half]}…{text[-half:]}"

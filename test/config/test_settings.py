@@ -171,3 +171,65 @@ def test_sources() -> None:
     assert found.sources.find("https://b.example").host == "b.example"
     with pytest.raises(ConfigError, match="-importSources: not a plain"):
         assert config.parse(["-importSources=b.example"]).sources
+
+
+# The reference's flags, with kinds and defaults as its help shows them.
+REFERENCE = """
+CAfile string /etc/ssl/CA.pem
+allowPublicAddObjects bool false
+allowPublicCheckObjects bool false
+allowPublicGetObjects bool false
+allowUnauthenticatedReads bool false
+alsoLogToStderr bool false
+archiveExpiringImages bool false
+archiveMode bool false
+certFile string /etc/ssl/imageserver/cert.pem
+debug bool false
+generateMissingWebcert bool false
+identityCAfile string /etc/ssl/IdentityCA.pem
+idleMarkTimeout duration 0s
+imageDir string /var/lib/imageserver
+imageServerHostname string
+imageServerPortNum uint 6971
+informationDatabaseTemplate string
+initialLogDebugLevel int -1
+keyFile string /etc/ssl/imageserver/key.pem
+lockCheckInterval duration 2s
+lockLogTimeout duration 5s
+logAtStartup bool true
+logDir string /var/log/imageserver
+logFileMaxSize size 10MiB
+logQuota size 100MiB
+logSubseconds bool false
+logbufLines uint 1024
+maximumExpirationDuration duration 24h0m0s
+maximumExpirationDurationPrivileged duration 730h0m0s
+objectDir string /var/lib/objectserver
+objectServerCleanupStartPercent int 95
+objectServerCleanupStartSize size 0B
+objectServerCleanupStopPercent int 90
+objectServerCleanupStopSize size 0B
+permitInsecureMode bool false
+portNum uint 6971
+replicationExcludeFilter string
+replicationIncludeFilter string
+srpcClientDoNotUseMethodPowers bool false
+srpcDefaultConnectTimeout duration 15s
+srpcDefaultKeepAlivePeriod duration 5m0s
+srpcDefaultTlsHandshakeTimeout duration 1m0s
+srpcProxy string
+srpcTrustVmOwners bool true
+srpcTrustedGroups list
+srpcTrustedUsers list
+srpcUnixSocketPath string @SRPC.PID
+version bool false
+"""
+
+
+@pytest.mark.parametrize("line", REFERENCE.strip().splitlines())
+def test_reference(line: str) -> None:
+    """Its flags are there, of the same kind, and with the same defaults."""
+    name, kind, *default = line.split()
+    (flag,) = (flag for flag in config.FLAGS.flags if flag.name == name)
+    assert (flag.kind.name, flag.kind.show(flag.default)) == (kind, "".join(default))
+    config.parse([f"-{name}={''.join(default)}"], [])

@@ -8,6 +8,7 @@ from imageserver.errors import InvalidName
 from imageserver.model.names import (
     check_directory_name,
     check_image_name,
+    check_stored_name,
     directory_of,
 )
 
@@ -23,6 +24,8 @@ GOOD = [
     "a..b",
     "x" * 254,
     "/".join(["x" * 99] * 30),
+    "/".join(["x" * 99] * 29 + ["x" * 100]),  # 3,000 bytes
+    "no\xa0break",
 ]
 BAD = {
     "": "empty component",
@@ -62,8 +65,19 @@ def test_good(name) -> None:
 def test_bad(name, reason) -> None:
     """All others are refused, and the text says why."""
     for check in (check_image_name, check_directory_name):
-        with pytest.raises(InvalidName, match=f"{reason}$"):
+        with pytest.raises(InvalidName, match=f"{reason}$") as caught:
             check(name)
+        told = caught.value.name
+        assert told == name or (told == name[:100] + "..." and reason == "too long")
+
+
+def test_stored() -> None:
+    """Whatever is text can be asked for, and nothing else."""
+    for name in (*GOOD, "../x", ".hidden", "x\ny", "x" * 5_000):
+        check_stored_name(name)
+    with pytest.raises(InvalidName, match=r"not UTF-8$") as caught:
+        check_stored_name("x\udcff")
+    assert caught.value.name == "x\udcff"
 
 
 def test_root() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imageserver.srpc import access
 from imageserver.srpc.access import (
     ANONYMOUS,
     Caller,
@@ -17,8 +18,24 @@ from imageserver.srpc.access import (
     pattern_matches,
 )
 
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """What was found out in one test is found out anew in the next."""
+    access._compile.cache_clear()
+    access._any_matches.cache_clear()
+
+
 # From the rules and the tests of Go's path/filepath, for names without separators.
 MATCHES = [
+    ("[a]", "X", False),
+    ("[ab]", "X", False),
+    ("[z-a]", "X", False),
+    ("[^z-a]b", "xb", True),
+    ("[^z-a]b", "x", False),
+    ("[^a]", "^", True),
+    ("[^a]", "[", True),
+    ("[a-]b]", "b", False),
     ("abc", "abc", True),
     ("*", "abc", True),
     ("*c", "abc", True),

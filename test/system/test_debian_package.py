@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import wait_until
 from scratch_root import ScratchRoot, obstacle
 
 import imageserver
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 INIT = "/etc/init.d/imageserver"
+TOOL = ("imagetool", "-certDirectory=/etc/ssl/admin")
 DATA = ("/var/lib/imageserver", "/var/lib/objectserver", "/var/log/imageserver")
 
 
@@ -28,17 +30,40 @@ def package() -> Path:
     return found[-1]
 
 
+def somewhere(directory: Path, systemd: bool) -> Iterator[ScratchRoot]:
+    """A root to install it in, if there can be one."""
+    if obstacle():
+        pytest.skip(obstacle())
+    if systemd and not Path("/lib/systemd/systemd").exists():
+        pytest.skip("there is no systemd on this machine")
+    try:
+        root = ScratchRoot(directory, systemd)
+    except OSError as error:
+        pytest.skip(str(error))
+    try:
+        yield root
+    finally:
+        root.close()
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[ScratchRoot]:
     """Somewhere to install it."""
-    if obstacle():
-        pytest.skip(obstacle())
-    try:
-        root = ScratchRoot(tmp_path)
-    except OSError as error:
-        pytest.skip(str(error))
-    yield root
-    root.close()
+    yield from somewhere(tmp_path, systemd=False)
+
+
+@pytest.fixture
+def booted(tmp_path: Path) -> Iterator[ScratchRoot]:
+    """The same, booted by systemd."""
+    yield from somewhere(tmp_path, systemd=True)
+
+
+def certify(root: ScratchRoot) -> None:
+    """Make the certificates that it needs."""
+    for arguments in ("ca", "server imageserver", "admin admin"):
+        kind, *name = arguments.split()
+        root.run("imageserver-cert", kind, "-directory", "/etc/ssl", *name)
+    root.run("chown", "-R", "imageserver:", "/etc/ssl/imageserver")
 
 
 def newer(package: Path, directory: Path) -> Path:
@@ -68,17 +93,13 @@ def test_life(package: Path, root: ScratchRoot, tmp_path: Path) -> None:
     for path in DATA:
         assert root.run("stat", "-c", "%U %a", path) == "imageserver 755\n"
     root.run(INIT, "status", code=3)
-    for arguments in ("ca", "server imageserver", "admin admin"):
-        kind, *name = arguments.split()
-        root.run("imageserver-cert", kind, "-directory", "/etc/ssl", *name)
-    root.run("chown", "-R", "imageserver:", "/etc/ssl/imageserver")
+    certify(root)
     assert root.run(INIT, "start") == "imageserver: started\n"
-    tool = ("imagetool", "-certDirectory=/etc/ssl/admin")
     url = "http://localhost:6971/readiness"
     ready = f"until curl --silent --fail {url}; do sleep 0.2; done"
     root.run("sh", "-c", ready)
-    root.run(*tool, "mkdir", "base")
-    root.run(*tool, "add", "base/1", "/etc/init.d", "", "")
+    root.run(*TOOL, "mkdir", "base")
+    root.run(*TOOL, "add", "base/1", "/etc/init.d", "", "")
     pid = root.run("cat", "/run/imageserver.pid")
     user = root.run("stat", "-c", "%U", f"/proc/{pid.strip()}")
     assert user == "imageserver\n"
@@ -87,7 +108,7 @@ def test_life(package: Path, root: ScratchRoot, tmp_path: Path) -> None:
     root.run(INIT, "status")
     assert root.run("cat", "/run/imageserver.pid") != pid
     root.run("sh", "-c", ready)
-    assert root.run(*tool, "list") == "base/1\n"
+    assert root.run(*TOOL, "list") == "base/1\n"
 
     root.run("dpkg", "--remove", "imageserver")
     assert root.run("pgrep", "-r", "DRST", "-u", "imageserver", code=1) == ""
@@ -101,4 +122,58 @@ def test_life(package: Path, root: ScratchRoot, tmp_path: Path) -> None:
     # Where everything is there already, installing it starts it.
     assert "imageserver: started\n" in root.run("dpkg", "--install", str(package))
     root.run("sh", "-c", ready)
-    assert root.run(*tool, "list") == "base/1\n"
+    assert root.run(*TOOL, "list") == "base/1\n"
+
+
+# Asks all the time while the server is restarted, and prints how often it failed.
+ASKING = """
+failed=0
+systemctl restart imageserver &
+for _ in $(seq 30); do
+    curl --silent --fail --max-time 30 -o /dev/null http://localhost:6971/healthz ||
+        failed=$((failed + 1))
+done
+wait
+echo "failed: $failed"
+"""
+
+
+def test_systemd(package: Path, booted: ScratchRoot) -> None:
+    """Under the real systemd, with all its restrictions, it works and is watched."""
+
+    def show(what: str) -> str:
+        option = f"--property={what}"
+        return booted.run("systemctl", "show", "--value", option, "imageserver").strip()
+
+    booted.run("dpkg", "--install", str(package))
+    assert booted.run("systemctl", "is-enabled", "imageserver") == "enabled\n"
+    certify(booted)
+    booted.run("systemctl", "start", "imageserver")
+    assert show("StatusText") == "serving"
+    booted.run(*TOOL, "mkdir", "base")
+    booted.run(*TOOL, "add", "base/1", "/etc/init.d", "", "")
+    booted.run("systemctl", "reload", "imageserver")
+    log = "/var/log/imageserver/latest"
+    wait_until(lambda: "loaded anew" in booted.run("cat", log))
+
+    booted.run("systemctl", "stop", "imageserver")
+    booted.run("systemctl", "start", "imageserver.socket")
+    assert "failed: 0" in booted.run("sh", "-c", ASKING)
+
+    directory = "/run/systemd/system/imageserver.service.d"
+    booted.run("mkdir", "-p", directory)
+    patience = "[Service]\nWatchdogSec=3\n"
+    booted.run("tee", f"{directory}/patience.conf", input_=patience)
+    booted.run("systemctl", "daemon-reload")
+    booted.run("systemctl", "restart", "imageserver")
+    booted.run("kill", "-s", "STOP", show("MainPID"))
+    wait_until(lambda: show("NRestarts") != "0" and show("StatusText") == "serving")
+    assert booted.run(*TOOL, "list") == "base/1\n"
+
+    booted.run("dpkg", "--remove", "imageserver")
+    states = booted.run(
+        "systemctl", "is-active", "imageserver", "imageserver.socket", code=3
+    )
+    assert "\nactive" not in f"\n{states}"
+    booted.run("dpkg", "--purge", "imageserver")
+    booted.run("test", "-e", "/var/lib/imageserver/base/1")

@@ -34,7 +34,7 @@ def test_pages(daemon: Daemon) -> None:
     page = daemon.get("/")
     assert b"imageserver status page" in page
     assert b"Nothing needs attention" in page
-    assert b"Content-Security-Policy: default-src 'self'" in page
+    assert b"Content-Security-Policy: default-src 'none'" in page
     assert b"ObjectServer.GetObjects" in daemon.get("/_goSRPC_/listMethods")
     assert b"GetObjects" not in daemon.get("/_goSRPC_/listPublicMethods")
     head, _, body = daemon.exchange(b"GET /?output=json HTTP/1.0\n\n").partition(

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = (
     "init.d/imageserver",
     ".ci/run",
+    ".ci/clean-room",
+    ".ci/clean-room-inside",
     *(f"debian/imageserver.{name}" for name in ("postinst", "postrm", "prerm")),
 )
 

@@ -29,9 +29,11 @@ from imageserver import gob
 from imageserver.disk import Disk
 from imageserver.images.changes import Operation
 from imageserver.images.database import ImageDatabase
+from imageserver.images.image_trees import ImageTrees
 from imageserver.images.loading import Loading
 from imageserver.index.sqlite import SqliteIndex
 from imageserver.log import Log
+from imageserver.log_buffer import LogBuffer
 from imageserver.model.image_messages import AddImageRequest
 from imageserver.objects.collection import CleanupLimits, Collection
 from imageserver.objects.intake import Intake
@@ -49,11 +51,14 @@ from imageserver.srpc.channel import Deadlines
 from imageserver.srpc.front_door import FrontDoorFactory
 from imageserver.srpc.local_upgrade import LocalPort, LocalUpgrade
 from imageserver.srpc.methods import MethodTable
+from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.tls import ServerTLS
 from imageserver.testing import InlineWorker, scanned
-from imageserver.web.site import Pages, make_site
+from imageserver.web.image_lookup import ImageLookup
+from imageserver.web.parts import WebOptions
 from imageserver.web.status import StatusSource
+from imageserver.web.web_service import WebService
 
 RECORDED_AT_S = 1_795_392_000
 """When the recordings were made, in seconds since 1970."""
@@ -162,11 +167,20 @@ class Server:
             object_service,
             self.calls,
             loading.progress,
-            worker,
             self.clock.seconds,
         )
-        site = make_site(Pages(status, worker), self.clock)
-        self._factory = FrontDoorFactory(self.calls, site)
+        trees = ImageTrees(self._database.files)
+        web = WebService(
+            self.clock,
+            status,
+            ImageLookup(self._database, self._index, trees),
+            LogBuffer(100),
+            MetricRegistry(),
+            *(worker, worker, worker),
+            WebOptions(),
+            self.clock.seconds,
+        )
+        self._factory = FrontDoorFactory(self.calls, web.site)
         self._transports: list[MemoryTransport] = []
 
     def _now_ns(self) -> int:

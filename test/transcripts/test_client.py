@@ -39,6 +39,7 @@ from imageserver.model.image_messages import (
     CheckImageRequest,
     DeleteImageRequest,
     FindLatestImageRequest,
+    GetImageExpirationRequest,
     GetImageRequest,
     ListSelectedImagesRequest,
     MakeDirectoryRequest,
@@ -136,6 +137,17 @@ async def get_image(clients: Clients, call: Call) -> Image | None:
     return await clients.images.get_image(call.request(GetImageRequest))
 
 
+async def get_image_expiration(clients: Clients, call: Call) -> gob.Time:
+    """ImageServer.GetImageExpiration."""
+    name = call.request(GetImageExpirationRequest).image_name
+    return await clients.images.get_image_expiration(name)
+
+
+async def get_replication_master(clients: Clients, call: Call) -> str:
+    """ImageServer.GetReplicationMaster."""
+    return await clients.images.get_replication_master()
+
+
 async def list_directories(clients: Clients, call: Call) -> list[Directory]:
     """ImageServer.ListDirectories."""
     return await clients.images.list_directories()
@@ -198,6 +210,8 @@ METHODS: dict[str, Invoke] = {
     "ImageServer.DeleteImage": delete_image,
     "ImageServer.FindLatestImage": find_latest_image,
     "ImageServer.GetImage": get_image,
+    "ImageServer.GetImageExpiration": get_image_expiration,
+    "ImageServer.GetReplicationMaster": get_replication_master,
     "ImageServer.ListDirectories": list_directories,
     "ImageServer.ListImages": list_images,
     "ImageServer.ListSelectedImages": list_selected_images,
@@ -216,12 +230,10 @@ LACKING = {
     "ImageServer.GetFilteredImageUpdates",
     "ImageServer.GetImageArchive",
     "ImageServer.GetImageComputedFiles",
-    "ImageServer.GetImageExpiration",
     "ImageServer.GetImageInodes",
     "ImageServer.GetImageUpdates",
     "ImageServer.GetImageUsageEstimate",
     "ImageServer.GetObjectStatisticsForImages",
-    "ImageServer.GetReplicationMaster",
     "ImageServer.ListUnreferencedObjects",
     "ObjectServer.ImportObjects",
     "ObjectServer.TestBandwidth",
