@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from gallery import files_of, image_of_build
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from web.serving import Server, make_server
 
 from imageserver import gob
@@ -98,6 +103,36 @@ def test_damaged_image(server: Server) -> None:
         assert str(path.parent).encode() not in body
     finally:
         path.write_bytes(data)
+
+
+class Stuck:
+    """A worker that never gets anything done."""
+
+    def run(self, function: object, *args: object, **kwargs: object) -> Deferred:
+        """See ``Worker``."""
+        return Deferred()
+
+
+def test_too_many_requests(tmp_path: Path) -> None:
+    """So many wait for slow pages, and no more; quick ones go on."""
+    server = make_server(tmp_path, slow=Stuck())
+    for _ in range(20):
+        assert server.exchange(b"GET /findPath HTTP/1.0\r\n\r\n").value() == b""
+    transport = server.exchange(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert b" 200 OK" in transport.value()
+    protocols = []
+    for _ in range(21):
+        protocol = server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"GET /findPath HTTP/1.0\r\n\r\n")
+        protocols.append(protocol)
+        server.clock.advance(0)
+    assert b" 503 " in transport.value().splitlines()[0]
+    assert b"Retry-After: 5" in transport.value()
+    for protocol in protocols:
+        protocol.connectionLost(Failure(ConnectionDone()))
+    server.index.close()
 
 
 @pytest.mark.parametrize(
