@@ -22,7 +22,7 @@ help:
 	@echo "make test    everything that CI runs"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make unit    the tests that need no daemon"
-	@echo "make man     manual pages and completion of the tools, in build/man"
+	@echo "make man     manual pages of all programs, and completion of the tools, in build/man"
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
@@ -68,7 +68,8 @@ unit: $(READY)
 	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile -m "not system"
 
 man: $(READY)
-	@$(BIN)/python -m imageserver.tool.documents build/man
+	@$(BIN)/python -m imageserver.tool.documents build/man/man1 build/man/completion
+	@$(BIN)/python -m imageserver.manual build/man
 
 bench-gob: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.gob
@@ -114,14 +115,14 @@ coverage: $(READY)
 docs: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m generated_pages
 
-deb:
+deb: man
 	@rm -rf $(DEB_BUILD)
 	@mkdir -p $(DEB_BUILD)/imageserver-$(VERSION)
 	@git ls-files -z | xargs -0 tar -cf - | tar -xf - -C $(DEB_BUILD)/imageserver-$(VERSION)
-	@if [ -d build/man ]; then cp -r build/man $(DEB_BUILD)/imageserver-$(VERSION)/build-man; fi
+	@cp -r build/man $(DEB_BUILD)/imageserver-$(VERSION)/build-man
 	cd $(DEB_BUILD)/imageserver-$(VERSION) && dpkg-buildpackage --build=binary --unsigned-changes --no-check-builddeps
 	@if command -v lintian > /dev/null; then \
-		lintian --allow-root --suppress-tags no-manual-page --fail-on error,warning $(DEB_BUILD)/*.deb; \
+		lintian --allow-root --fail-on error,warning $(DEB_BUILD)/*.deb; \
 	else echo "No lintian: the package is not checked"; fi
 	@ls $(DEB_BUILD)/*.deb
 

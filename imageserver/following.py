@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from imageserver.config import Settings
-from imageserver.errors import ConnectionFailed
+from imageserver.errors import ConfigError, ConnectionFailed
 from imageserver.flags import SECOND
 from imageserver.images.database import ImageDatabase
 from imageserver.images.missing import MissingObjects
@@ -107,7 +107,7 @@ class Following:
             objects,
             workers.disk,
             workers.metadata,
-            settings.replication_rules,
+            settings.read_rules(),
             settings.replication_streams,
             Throttle(settings.replication_schedule, reactor.seconds, second_of_day),
             random.random,
@@ -195,6 +195,19 @@ class Following:
 
     def _look(self) -> None:
         self.state = self.replicator.state()
+
+    async def reload(self) -> None:
+        """Read the filters again. If they are bad, the old ones stay in use."""
+        try:
+            rules = await self._workers.metadata.run(self._settings.read_rules)
+        except ConfigError as error:
+            self._log.error(
+                "filters are not read anew, the old ones stay in use: {error}",
+                error=error,
+            )
+        else:
+            if self._settings.has_filters:
+                self.replicator.change_rules(rules)
 
     async def stop(self) -> None:
         """Follow no more."""

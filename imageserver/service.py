@@ -439,6 +439,8 @@ class ImageServer(MultiService):
         """Read the files again that may have been changed by hand."""
         self._supervisor.reloading()
         await self.credentials.reload()
+        if self.following is not None:
+            await self.following.reload()
         self._supervisor.ready(_SERVING)
 
     async def _start_up(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -11,7 +13,9 @@ from twisted.internet import reactor
 from imageserver import config
 from imageserver.service import ImageServer
 from imageserver.srpc.methods import Method
+from imageserver.srpc.metric import BYTES
 from imageserver.supervision import Supervisor
+from imageserver.web.prometheus_metrics import PrometheusMetrics
 
 DOCS = Path(__file__).parents[1] / "docs"
 _OPENING = (
@@ -81,7 +85,59 @@ def _who(method: Method, opened: dict[str, Method]) -> str:
     return "; ".join(who)
 
 
+def metrics_page() -> str:
+    """``metrics.md``."""
+    with _service("-imageServerHostname=master") as service:
+        service._index.open()
+        service._objects.open()
+        source = service._make_pages().parts.source
+        metrics = list(service.metrics)
+        families = list(PrometheusMetrics(source, source.server.accounting).collect())
+        services = {method.service for method in service._server.methods}
+        service._index.close()
+    rows: dict[str, str] = {}
+    for metric in metrics:
+        text = metric.description
+        _, *words = metric.path.split("/")
+        if words[:2] == ["proc", "flags"]:
+            words, text = ["proc", "flags", "*FLAG*"], "its value"
+        elif words[:2] == ["srpc", "server"] and words[2] in services:
+            words[2:4] = ["*SERVICE*", "*METHOD*"]
+        elif words[:2] == ["srpc", "server"] and words[2] == "LocalUpgradeToUnix":
+            continue
+        unit = ", in bytes" if metric.unit == BYTES else ""
+        path = "/".join(["", *words])
+        rows.setdefault(path, f"| {path} | {text}{unit} |")
+    lines = [
+        "# Metrics",
+        NOTICE,
+        "[operations.md](operations.md#metrics) tells where they are to be had. Those"
+        " of replication are there on servers that follow another.",
+        "\n".join(["| path | what |", "|---|---|", *rows.values()]),
+        "## For Prometheus",
+        "\n".join(
+            [
+                "| name | kind | what |",
+                "|---|---|---|",
+                *(
+                    f"| {it.name}{'_total' * (it.type == 'counter')} | {it.type} |"
+                    f" {it.documentation} |"
+                    for it in families
+                ),
+            ]
+        ),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
 def _methods(*flags: str) -> list[Method]:
+    with _service(*flags) as service:
+        return list(service._server.methods)
+
+
+@contextmanager
+def _service(*flags: str) -> Iterator[ImageServer]:
+    """The service, on empty directories; not started."""
     with tempfile.TemporaryDirectory() as directory:
         settings = config.parse(
             [
@@ -91,17 +147,20 @@ def _methods(*flags: str) -> list[Method]:
             ],
             [],
         )
-        service = ImageServer(
+        yield ImageServer(
             reactor,
             settings,
             lambda: None,
             lambda error: None,
             Supervisor(reactor, {}, 0),
         )
-        return list(service._server.methods)
 
 
-PAGES = {"flags.md": flags_page, "methods.md": methods_page}
+PAGES = {
+    "flags.md": flags_page,
+    "methods.md": methods_page,
+    "metrics.md": metrics_page,
+}
 
 
 def main() -> None:

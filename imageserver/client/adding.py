@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -15,7 +16,7 @@ from imageserver.client.uploading import STREAMS, Sent, Upload
 from imageserver.errors import ImageServerError
 from imageserver.model.filter import Filter, Matcher
 from imageserver.trees.tar import scan_source
-from imageserver.trees.tree import Content, Tree
+from imageserver.trees.tree import Content, Found, Tree
 
 _BATCH = 256
 _BATCH_BYTES = 16 << 20
@@ -64,10 +65,35 @@ async def add_tree(
         ImageServerError: the tree cannot be read.
         CallError: the server refuses.
     """
+    matcher = None if filter_ is None else Matcher(filter_.lines)
+    scan = partial(scan_source, source, matcher, scanned)
+    return await add_scanned(server, clock, scan, sent, streams)
+
+
+async def add_scanned(
+    server: Server,
+    clock: Any,
+    scan: Callable[[Found], Tree],
+    sent: Progress = forget_progress,
+    streams: int = STREAMS,
+) -> Added:
+    """Let something be scanned, and send the server what it lacks of it.
+
+    Args:
+        server: where to.
+        clock: the reactor.
+        scan: scans; called in a thread, with what is to be told of contents as they
+            are found.
+        sent: told of objects and bytes that were sent, or were there.
+        streams: how many connections to use at a time.
+
+    Raises:
+        ImageServerError: it cannot be scanned.
+        CallError: the server refuses.
+    """
     upload = Upload(server, clock, sent, streams)
     feeder = _Feeder(upload, clock.callFromThread)
-    matcher = None if filter_ is None else Matcher(filter_.lines)
-    scanning = server.worker.run(scan_source, source, matcher, scanned, feeder.take)
+    scanning = server.worker.run(scan, feeder.take)
     sending = Deferred.fromCoroutine(upload.run())
     sending.addErrback(feeder.stop)
     try:

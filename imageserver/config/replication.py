@@ -114,8 +114,12 @@ class ReplicationSettings:
         return f"{self.image_server_hostname}:{self.image_server_port_num}"
 
     @property
-    def replication_rules(self) -> Rules:
-        """Which images are wanted.
+    def has_filters(self) -> bool:
+        """Whether some images are not wanted."""
+        return bool(self.replication_exclude_filter or self.replication_include_filter)
+
+    def read_rules(self) -> Rules:
+        """Read which images are wanted.
 
         Raises:
             ConfigError: a filter cannot be used.
@@ -155,4 +159,4 @@ class ReplicationSettings:
         if self.image_server_ca_file and not Path(self.image_server_ca_file).exists():
             path = self.image_server_ca_file
             raise ConfigError(f"-imageServerCAfile: there is no {path}")
-        _ = self.replication_rules, self.replication_schedule
+        _ = self.read_rules(), self.replication_schedule

@@ -66,6 +66,10 @@ class Plan:
     def __attrs_post_init__(self) -> None:
         self._ready = {kind: {} for kind in Kind}
 
+    def change_rules(self, rules: Rules) -> None:
+        """Want other images, from the next list on."""
+        self._rules = rules
+
     def begin(self, inventory: Inventory) -> None:
         """A new list begins; what was to be done is forgotten.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import attrs
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 
@@ -14,6 +15,7 @@ from imageserver.replication.objects import Counters
 from imageserver.replication.plan import Plan
 from imageserver.replication.rate import Rate
 from imageserver.replication.rests import Rests
+from imageserver.replication.rules import Rules
 from imageserver.replication.session import Session, Surroundings
 from imageserver.replication.state import (
     FAILURES_SHOWN,
@@ -50,6 +52,7 @@ class Replicator:
         self._session: Session | None = None
         self._running: Deferred[None] | None = None
         self._has_ended = False
+        self._is_changing = False
         self._got_something = False
         self._phase = Phase.STARTING
         self._problem = ""
@@ -70,8 +73,18 @@ class Replicator:
 
     def start(self) -> None:
         """Begin to follow."""
+        if self._around.rules.archives:
+            self._log.info("Running in archive mode: nothing is deleted")
         self._lost_at_s = self._around.clock.seconds()
         self._running = Deferred.fromCoroutine(self._run())
+
+    def change_rules(self, rules: Rules) -> None:
+        """Follow by other rules; a new session begins, in which all is looked at."""
+        self._around = attrs.evolve(self._around, rules=rules)
+        self.plan.change_rules(rules)
+        if self._session is not None:
+            self._is_changing = True
+            self._session.stop()
 
     async def stop(self) -> None:
         """Follow no more, and wait until everything has ended."""
@@ -100,6 +113,7 @@ class Replicator:
                 self._log.failure("replication failed")
                 self._note("internal error")
             self._leave()
+            self._is_changing = False
             failures = 1 if self._got_something else failures + 1
             try:
                 await self._rests.rest(delay_s(failures, self._around.random))
@@ -123,7 +137,7 @@ class Replicator:
         self._phase = Phase.LISTING
 
     def _note(self, problem: str) -> None:
-        if self._has_ended:
+        if self._has_ended or self._is_changing:
             return
         if self._connected_at_s is not None:
             self._log.info("Connection to image replicator closed")

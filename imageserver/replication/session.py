@@ -21,9 +21,11 @@ from twisted.logger import Logger
 from imageserver.client.image_server import ImageServerClient
 from imageserver.client.image_updates import follow_images
 from imageserver.errors import (
+    ConnectionFailed,
     ImageNotFound,
     ImageServerError,
     InvalidName,
+    PeerClosed,
     ReplicationRefused,
     ReplicationStopped,
 )
@@ -41,6 +43,7 @@ from imageserver.srpc.client import Connection
 from imageserver.srpc.pool import Dial
 from imageserver.worker import Worker
 
+_SILENT_END = "EOF"  # how TLS 1.3 looks to who is refused
 _OTHER_CONNECTIONS = IMAGES_AT_ONCE + 2
 
 
@@ -142,6 +145,7 @@ class Session:
         )
         self._running: set[Deferred[None]] = set()
         self._alarm: IDelayedCall | None = None
+        self._has_heard = False
         self._has_ended = False
         self._is_dispatching = False
 
@@ -160,6 +164,11 @@ class Session:
             connected()
             inventory = await around.metadata.run(around.images.inventory)
             await self._follow_on(connection, inventory)
+        except (ConnectionFailed, PeerClosed) as error:
+            if self._has_heard or not str(error).endswith(_SILENT_END):
+                raise
+            text = f"{error}: does the server accept our certificate?"
+            raise ConnectionFailed(text) from error
         finally:
             await self._end()
 
@@ -170,6 +179,7 @@ class Session:
             self._plan.begin(inventory)
             while True:
                 update = await all_.next()
+                self._has_heard = True
                 self._plan.hear(update, around.clock.seconds())
                 self.dispatch()
                 self._progressed(None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -131,7 +132,7 @@ class Channel(Protocol):
         """The connection is gone; whoever waits is told."""
         self._lost = reason
         self._outgoing.clear()
-        self.receiver.receive_eof()
+        self.receiver.receive_eof(_alert(reason))
         self._try_to_satisfy()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
@@ -328,3 +329,11 @@ class Channel(Protocol):
         if self._reading_paused and not self.lost:
             self._reading_paused = False
             self.transport.resumeProducing()
+
+
+def _alert(reason: Failure) -> str:
+    """What the peer's TLS has said when it ended the connection; empty: nothing."""
+    error: Any = reason.value
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return str(error.args[0][0][-1])
+    return ""

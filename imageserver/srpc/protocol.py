@@ -182,6 +182,7 @@ class Receiver:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._ended = False
+        self._reason = ""
         self.skips_newline = False
 
     def __len__(self) -> int:
@@ -193,9 +194,10 @@ class Receiver:
         if self.skips_newline:
             self._skip_newline()
 
-    def receive_eof(self) -> None:
-        """Nothing more will arrive."""
+    def receive_eof(self, reason: str = "") -> None:
+        """Nothing more will arrive; ``reason`` says why, if that is known."""
         self._ended = True
+        self._reason = f": {reason}" if reason else ""
 
     def take(self, want: Want[T_co]) -> T_co | None:
         """The next thing, or ``None`` if it has to be waited for.
@@ -207,7 +209,8 @@ class Receiver:
         is_undecided = self.skips_newline and self._buffer == b"\r"
         thing = None if is_undecided else want.take(self._buffer)
         if thing is None and self._ended:
-            raise PeerClosed("unexpected EOF" if self._buffer else "EOF")
+            what = "unexpected EOF" if self._buffer else "EOF"
+            raise PeerClosed(what + self._reason)
         return thing
 
     def skip_newline(self) -> None:

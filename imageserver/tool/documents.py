@@ -1,7 +1,7 @@
 """Commands that print documents about imagetool itself; and all manual pages.
 
-``python -m imageserver.tool.documents DIRECTORY`` writes the manual pages of all tools
-and their completion scripts for packages.
+``python -m imageserver.tool.documents PAGES SCRIPTS`` writes the manual pages of all
+tools, and their completion scripts, for packages.
 """
 
 from __future__ import annotations
@@ -51,19 +51,18 @@ def object_completion(_: Connecting, shell: str) -> int:
     return 0
 
 
-def write_all(directory: Path) -> None:
-    """Write manual pages to ``man1``, and scripts to a folder for each shell."""
-    pages = directory / "man1"
+def write_all(pages: Path, scripts: Path) -> None:
+    """Write manual pages to one directory, scripts to one for each shell in another."""
     pages.mkdir(parents=True, exist_ok=True)
     for program in _PROGRAMS:
         page = manual_page(program, imageserver.__version__)
         (pages / f"{program.name}.1").write_text(page, encoding="utf-8")
         for shell, form in _SHELLS.items():
-            folder = directory / "completion" / shell
+            folder = scripts / shell
             folder.mkdir(parents=True, exist_ok=True)
             script = complete(program, shell)
             (folder / form.format(program.name)).write_text(script, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write_all(Path(sys.argv[1]))
+    write_all(*map(Path, sys.argv[1:]))

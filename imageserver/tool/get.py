@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 
@@ -11,18 +9,16 @@ import attrs
 
 from imageserver.client.getting import get_tree
 from imageserver.model.file_system import FileSystem
+from imageserver.model.image import Image
 from imageserver.model.tree import check_tree, show
 from imageserver.tool.computed_root import fill_computed_files
 from imageserver.tool.fetching import Fetcher
 from imageserver.tool.imagetool_session import ImageSession
+from imageserver.tool.name_file import INITIAL_IMAGE, write_name
 from imageserver.tool.progress import ProgressBar
 from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
 from imageserver.trees.tree import Content
-
-_INITIAL_IMAGE_DIRECTORY = ("var", "lib")
-_INITIAL_IMAGE = "initial-image"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 async def get(session: ImageSession, name: str, target: str) -> int:
@@ -52,7 +48,7 @@ async def get(session: ImageSession, name: str, target: str) -> int:
     )
     for item in left_out:
         print(f"left out: {show(item.path)}: {item.reason}", file=sys.stderr)
-    await session.blocking(_write_initial_image, source.name, target)
+    await session.blocking(write_name, INITIAL_IMAGE, source.name, target)
     session.talk.summary(
         f"{target}: {len(source.file_system.inodes or {})} inodes, {show_bytes(size)}"
         f" in {show_seconds(took_s)}"
@@ -68,11 +64,13 @@ class Source:
         file_system: its tree.
         name: its name.
         fetcher: fetches its objects.
+        image: all of it; ``None`` if it is only a tree.
     """
 
     file_system: FileSystem
     name: str
     fetcher: Fetcher
+    image: Image | None
 
 
 async def prepare(session: ImageSession, name: str) -> Source:
@@ -87,30 +85,5 @@ async def prepare(session: ImageSession, name: str) -> Source:
     if root:
         filled = await session.blocking(fill_computed_files, tree, root)
         tree, contents = filled.file_system, filled.contents
-    return Source(tree, image.name or name, Fetcher(session, contents))
-
-
-def _write_initial_image(name: str, target: str) -> None:
-    """Leave the image's name where the machine looks for it.
-
-    What the image has in that place may be a link to anywhere: none is followed.
-    """
-    directory = os.open(target, _DIRECTORY)
-    try:
-        for component in _INITIAL_IMAGE_DIRECTORY:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(component, 0o755, dir_fd=directory)
-            below = os.open(component, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-            os.close(directory)
-            directory = below
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_INITIAL_IMAGE, dir_fd=directory)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(
-            os.open(_INITIAL_IMAGE, flags, 0o644, dir_fd=directory), "wb"
-        ) as file:
-            file.write(f"{name}\n".encode())
-    except OSError as error:
-        print(f"left out: /var/lib/{_INITIAL_IMAGE}: {error.strerror}", file=sys.stderr)
-    finally:
-        os.close(directory)
+    fetcher = Fetcher(session, contents)
+    return Source(tree, image.name or name, fetcher, image.image)

@@ -29,12 +29,12 @@ def manual_page(program: Program, version: str) -> str:
     lines = [
         f'.TH {name.upper()} {_SECTION} "" "imageserver {version}" "User Commands"',
         ".SH NAME",
-        f"{name} \\- {_escape(program.summary)}",
+        f"{name} \\- {escape(program.summary)}",
         ".SH SYNOPSIS",
         f".B {name}",
         "[flags...] COMMAND [arguments...]",
         ".SH DESCRIPTION",
-        _escape(" ".join(program.description.split())),
+        escape(" ".join(program.description.split())),
     ]
     for topic in topics(program):
         lines.append(f".SH {topic.upper()}")
@@ -45,44 +45,45 @@ def manual_page(program: Program, version: str) -> str:
         lines.append(f'.SH "FLAGS: {group.upper()}"' if group else ".SH FLAGS")
         for flag in program.flags.flags:
             if flag.group == group:
-                lines += _flag(flag)
+                lines += describe_flag(flag)
     lines.append(".SH EXIT STATUS")
     for code, text in _EXIT_CODES:
-        lines += [".TP", f".B {code}", _escape(text)]
+        lines += [".TP", f".B {code}", escape(text)]
     lines += [".SH FILES", *_files(name)]
     return "\n".join(lines) + "\n"
 
 
 def _command(program: Program, command: Command) -> Iterator[str]:
     yield ".TP"
-    words = f'.BI "{command.name} " "{_escape(command.arguments)}"'
+    words = f'.BI "{command.name} " "{escape(command.arguments)}"'
     yield words if command.arguments else f".B {command.name}"
-    yield _escape(sentence(command.summary))
+    yield escape(sentence(command.summary))
     for paragraph in paragraphs(command.details):
         yield ".IP"
-        yield _escape(paragraph)
+        yield escape(paragraph)
     if command.flags:
         flags = ", ".join(f"\\fB\\-{flag}\\fR" for flag in command.flags)
         yield ".IP"
         yield f"Flags: {flags}."
     if command.example:
         yield ".IP"
-        yield f"\\fI{_escape(f'{program.name} {command.example}')}\\fR"
+        yield f"\\fI{escape(f'{program.name} {command.example}')}\\fR"
 
 
-def _flag(flag: Flag) -> Iterator[str]:
+def describe_flag(flag: Flag) -> Iterator[str]:
+    """The lines about a flag."""
     yield ".TP"
     yield f'.BI \\-{flag.name} " {flag.kind.name}"'
     default = flag.kind.show(flag.default)
     if flag.kind is STRING or not default:
         default = f'"{default}"'
-    yield _escape(f"{sentence(flag.help)} Default: {default}")
+    yield escape(f"{sentence(flag.help)} Default: {default}")
 
 
 def _files(name: str) -> Iterator[str]:
     yield ".TP"
     yield ".I ~/.ssl"
-    yield _escape(
+    yield escape(
         "Certificates and keys: NAME.cert with NAME.key, cert.pem with key.pem."
     )
     yield ".TP"
@@ -90,7 +91,7 @@ def _files(name: str) -> Iterator[str]:
     yield f"Flags, a name=value a line; so in flags.extra, and in /etc/config/{name}."
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Text in which nothing is taken for a command."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return re.sub(r"(?m)^([.'])", r"\\&\1", text)

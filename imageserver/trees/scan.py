@@ -63,6 +63,7 @@ def scan_directory(
     matcher: Matcher | None,
     progress: Progress,
     found: Found = forget,
+    mounted: Callable[[bytes], None] | None = None,
 ) -> Tree:
     """Scan a directory.
 
@@ -72,6 +73,8 @@ def scan_directory(
             path starts with ``/`` at the root of the file system.
         progress: called as files are hashed.
         found: called with the content of each file that is hashed, in any thread.
+        mounted: called with the path of what is mounted below, which is then passed
+            over; if left out, mount points are crossed.
 
     Raises:
         FileAccessError: something cannot be read; the text names it.
@@ -81,7 +84,7 @@ def scan_directory(
     with explained("cannot read directory", path):
         directory = RootDirectory(path)
     with directory, HashPool(progress) as pool:
-        return _Scan(path, directory, matcher, pool, found).run()
+        return _Scan(path, directory, matcher, pool, found, mounted).run()
 
 
 class _Abandoned(Exception):
@@ -173,8 +176,11 @@ class _Scan:
         matcher: Matcher | None,
         pool: HashPool,
         found: Found,
+        mounted: Callable[[bytes], None] | None,
     ) -> None:
         self._found = found
+        self._mounted = mounted
+        self._device = os.fstat(directory.fd).st_dev
         self._root_path = root_path
         self._directory = directory
         self._matcher = matcher
@@ -205,10 +211,15 @@ class _Scan:
             if self._matcher is not None and self._matcher.matches(child_path):
                 continue
             with explained("cannot read", self._real_path(child_path)):
-                node.entries[name] = self._node(fd, name, child_path)
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if self._mounted is not None and status.st_dev != self._device:
+                    self._mounted(child_path)
+                    continue
+                node.entries[name] = self._node(fd, name, child_path, status)
 
-    def _node(self, fd: int, name: bytes, path: bytes) -> FileNode | DirectoryNode:
-        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    def _node(
+        self, fd: int, name: bytes, path: bytes, status: os.stat_result
+    ) -> FileNode | DirectoryNode:
         if stat.S_ISDIR(status.st_mode):
             return _directory_node(status)
         key = (status.st_dev, status.st_ino)

@@ -19,9 +19,10 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BufferedIOBase
+from typing import Self, TypeAlias
 
 from imageserver import gob
 from imageserver.errors import ImageServerError
@@ -45,7 +46,9 @@ from imageserver.trees.tree import (
     forget,
 )
 
-_DECOMPRESSORS: dict[bytes, Callable[[bytes], BufferedIOBase] | None] = {
+Decompressor: TypeAlias = Callable[[bytes], BufferedIOBase]
+
+_DECOMPRESSORS: dict[bytes, Decompressor | None] = {
     b".tar": None,
     b".tar.gz": gzip.GzipFile,
     b".tgz": gzip.GzipFile,
@@ -110,30 +113,88 @@ def scan_tar(
     raw_path = os.fsencode(path)
     if not raw_path.endswith(tuple(_DECOMPRESSORS)):
         raise ImageServerError("unrecognised image type")
-    with _checked(raw_path):
-        file = _open_archive(raw_path)
-        with (
-            os.fdopen(os.dup(file.fd), "rb") as stream,
-            tarfile.open(
-                fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape"
-            ) as archive,
-            HashPool(progress) as pool,
-        ):
-            members, spool = _read_members(archive, file), _temporary_file()
-            left = _leave_out(members.root, matcher)
-            # In the order of the archive, and none that was replaced or left out.
-            for node, member in members.regular.items():
-                if node in left:
-                    section = Section(file, member.offset_data, member.size)
-                    if member.issparse():
-                        section = _write_out(archive, member, spool)
-                    pool.submit(partial(_hash, node, section, pool, found))
-            pool.finish()
+    suffix = next(suffix for suffix in _DECOMPRESSORS if raw_path.endswith(suffix))
+    members = Members()
+    with checked(raw_path), ExitStack() as stack, HashPool(progress) as pool:
+        layer = Layer(raw_path, _DECOMPRESSORS[suffix])
+        stack.enter_context(layer)
+        layer.read(members)
+        hash_members(members, matcher, pool, found)
     return build_tree(members.root)
 
 
+def hash_members(
+    members: Members, matcher: Matcher | None, pool: HashPool, found: Found
+) -> None:
+    """Hash what is left of some members when a matcher has been applied.
+
+    Args:
+        members: the layers that they come from are still open.
+        matcher: matches the paths to leave out.
+        pool: hashes.
+        found: called with the content of each file that is hashed, in any thread.
+    """
+    left = _leave_out(members.root, matcher)
+    spool = _temporary_file()
+    # In the order of the archive, and none that was replaced or left out.
+    for node, (member, layer) in members.regular.items():
+        if node in left:
+            pool.submit(partial(_hash, node, layer.section(member, spool), pool, found))
+    pool.finish()
+
+
+class Layer:
+    """An archive whose members go into a tree; a context manager."""
+
+    def __init__(self, path: bytes, decompressor: Decompressor | None) -> None:
+        """Open an archive, decompressed if it is compressed."""
+        self._file = _open_archive(path, decompressor)
+        self._stream = os.fdopen(os.dup(self._file.fd), "rb")
+        self._archive = tarfile.open(
+            fileobj=self._stream,
+            mode="r:",
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+
+    def read(self, members: Members) -> None:
+        """Add all members.
+
+        Raises:
+            MalformedArchive: the archive is damaged.
+        """
+        archive = self._archive
+        while (member := archive.next()) is not None:
+            # The library would keep all members.
+            archive.members.clear()  # type: ignore[attr-defined]
+            if member.type != _VOLUME_LABEL:
+                members.add(member, self)
+        # The library takes a header that it does not understand for the end.
+        if any(os.pread(self._file.fd, tarfile.BLOCKSIZE, archive.offset)):
+            raise MalformedArchive(f"damaged archive: bad header at {archive.offset}")
+
+    def section(self, member: tarfile.TarInfo, spool: SharedFile) -> Section:
+        """Where the content of a member can be read."""
+        if member.issparse():
+            return _write_out(self._archive, member, spool)
+        return Section(self._file, member.offset_data, member.size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+        self._stream.close()
+
+
 @contextmanager
-def _checked(path: bytes) -> Iterator[None]:
+def checked(path: bytes) -> Iterator[None]:
+    """Turn what a damaged archive raises into an error that names it.
+
+    Raises:
+        MalformedArchive: it is damaged.
+        FileAccessError: it cannot be read.
+    """
     damage = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RecursionError)
     try:
         with explained("cannot read", path):
@@ -142,9 +203,7 @@ def _checked(path: bytes) -> Iterator[None]:
         raise MalformedArchive(f"damaged archive: {show(path)}: {error}") from error
 
 
-def _open_archive(path: bytes) -> SharedFile:
-    suffix = next(suffix for suffix in _DECOMPRESSORS if path.endswith(suffix))
-    decompressor = _DECOMPRESSORS[suffix]
+def _open_archive(path: bytes, decompressor: Decompressor | None) -> SharedFile:
     if decompressor is None:
         return SharedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     file = _temporary_file()
@@ -157,19 +216,6 @@ def _open_archive(path: bytes) -> SharedFile:
 def _temporary_file() -> SharedFile:
     with tempfile.TemporaryFile() as file:
         return SharedFile(os.dup(file.fileno()))
-
-
-def _read_members(archive: tarfile.TarFile, file: SharedFile) -> _Members:
-    members = _Members()
-    while (member := archive.next()) is not None:
-        # The library would keep all members.
-        archive.members.clear()  # type: ignore[attr-defined]
-        if member.type != _VOLUME_LABEL:
-            members.add(member)
-    # The library takes a header that it does not understand for the end.
-    if any(os.pread(file.fd, tarfile.BLOCKSIZE, archive.offset)):
-        raise MalformedArchive(f"damaged archive: bad header at {archive.offset}")
-    return members
 
 
 def _leave_out(root: DirectoryNode, matcher: Matcher | None) -> set[FileNode]:
@@ -214,18 +260,28 @@ def _write_out(
     return Section(spool, start, member.size)
 
 
-class _Members:
-    """Puts the members of an archive into a tree."""
+class Members:
+    """Puts the members of archives into a tree.
+
+    Attributes:
+        root: the top of the tree.
+        regular: files with content: their members, and where these come from.
+    """
 
     def __init__(self) -> None:
+        """Begin with an empty tree."""
         self.root = DirectoryNode(stat.S_IFDIR | 0o755, 0, 0)
-        self.regular: dict[FileNode, tarfile.TarInfo] = {}
+        self.regular: dict[FileNode, tuple[tarfile.TarInfo, Layer]] = {}
 
-    def add(self, member: tarfile.TarInfo) -> None:
-        """Add a member, in place of what has had its path before."""
+    def add(self, member: tarfile.TarInfo, layer: Layer) -> None:
+        """Add a member, in place of what has had its path before.
+
+        Raises:
+            MalformedArchive: its path leads out, or its type is unknown.
+        """
         mode = member.mode & PERMISSION_BITS
         owner = _owner(member)
-        path = _components(member.name)
+        path = components(member.name)
         directory = self._find(path[:-1], make=True)
         before = directory.entries.get(path[-1]) if path else self.root
         if member.isdir() and isinstance(before, DirectoryNode):
@@ -240,10 +296,10 @@ class _Members:
         else:
             node = directory.entries[path[-1]] = FileNode(_inode(member, mode, *owner))
             if isinstance(node.inode, RegularInode) and node.inode.size:
-                self.regular[node] = member
+                self.regular[node] = member, layer
 
     def _linked(self, member: tarfile.TarInfo) -> FileNode:
-        path = _components(member.linkname)
+        path = components(member.linkname)
         node = self._find(path[:-1], make=False).entries.get(path[-1]) if path else None
         if not isinstance(node, FileNode):
             raise MalformedArchive(f"hard link to what is no file: {_text(member)}")
@@ -294,7 +350,7 @@ def _owner(member: tarfile.TarInfo) -> tuple[int, int]:
     return member.uid, member.gid
 
 
-def _components(text: str) -> list[bytes]:
+def components(text: str) -> list[bytes]:
     """The names on the way to a member; the root has none."""
     path = _bytes(text)
     names = [name for name in path.split(b"/") if name not in (b"", b".")]

@@ -419,6 +419,39 @@ def test_getting(run) -> None:
     assert (folder / "kept/data/sub/file").read_text() == "left out"
 
 
+def test_patching(run) -> None:
+    """A directory becomes what an image is, but for what the filter matches."""
+    target = run.folder / "patched"
+    (target / "data/kept").mkdir(parents=True)
+    (target / "etc").mkdir()
+    (target / "etc/gone").write_text("gone")
+    (target / "etc/passwd").write_text("other")
+    code, out, err = run("patch-directory", "base/1", "patched")
+    assert (code, err) == (0, "")
+    assert {"Removed: /etc/gone", "Made: /etc/passwd"} <= set(out.splitlines())
+    assert (target / "etc/passwd").read_text() == PASSWD
+    assert (target / "data/kept").is_dir()
+    assert (target / "var/lib/patched-image").read_text() == "base/1\n"
+    _, out, _ = run("patch-directory", "base/1", "patched")
+    assert out == "Removed: /var/lib/patched-image\n"
+    (target / "var/lib/patched-image").unlink()
+    assert run("diff", "-", "base/1", "d:patched")[1] == ""
+
+
+def test_containers(run) -> None:
+    """An image goes out as a container image, and comes back the same."""
+    assert run("export-oci", "base/1", "layout") == (0, "", "")
+    code, _, err = run("export-oci", "base/1", "layout")
+    assert (code, err) == (1, "error exporting image: it is there already: layout\n")
+    for name, layout in (("oci-1", "layout"), ("oci-2", "layout:1")):
+        assert run("import-oci", name, layout, "filter", "") == (0, "", "")
+        assert run("diff", "-", "base/1", name)[1] == ""
+        assert run("get-package-list", name)[1] == "bash 5.2-1 6997 KiB\n"
+        assert run("delete", name) == (0, "", "")
+    code, _, err = run("import-oci", "oci-3", "tree", "", "")
+    assert (code, err[:34]) == (1, 'error adding image: "oci-3": canno')
+
+
 def test_saving(run) -> None:
     """What was saved comes back after it was deleted, and only then."""
     assert run("-buildLog=log", "add", "saved", "tree", "", "") == (0, "", "")

@@ -356,6 +356,16 @@ def test_reload(service: Service) -> None:
     assert len(service.starts()) == 1
 
 
+def test_reload_too_early(service: Service) -> None:
+    """A daemon that is still busy with starting is not ended by it."""
+    service.daemon.write_text("#!/bin/sh\nexec sleep 100\n")
+    assert service.code("start") == 0
+    pid = service.pid()
+    assert service.code("reload") == 0
+    assert service.code("status") == 0
+    assert service.pid() == pid
+
+
 def test_restart_of_nothing(service: Service) -> None:
     """Restart starts what was not running."""
     assert service.code("restart") == 0

@@ -86,4 +86,29 @@ COMMANDS = (
         "",
         TOPIC,
     ),
+    Command(
+        "patch-directory",
+        "IMAGE DIRECTORY",
+        "make a directory equal to an image",
+        "patch:patch_directory",
+        "error patching directory",
+        ("ignoreFilters", "objectCacheDirectory", "objectCacheSize", "timeout"),
+        "patch-directory base/2 /srv/root",
+        """What the image's filter matches is left alone; with a sparse image nothing
+        is removed. Everything that is needed is fetched and verified before anything
+        is changed, and each file is replaced at once. A line is printed for each
+        change.""",
+        TOPIC,
+    ),
+    Command(
+        "export-oci",
+        "IMAGE LAYOUT",
+        "write an image as a container image, an OCI image layout directory",
+        "oci:export_oci",
+        "error exporting image",
+        ("objectCacheDirectory", "timeout"),
+        "export-oci base/1 ./layout",
+        "It has one layer. Its tag is the last part of the name.",
+        TOPIC,
+    ),
 )

@@ -107,4 +107,16 @@ COMMANDS = (
         "",
         TOPIC,
     ),
+    Command(
+        "import-oci",
+        "NAME LAYOUT FILTER TRIGGERS",
+        "make an image of a container image, an OCI image layout directory",
+        "oci:import_oci",
+        'error adding image: "{0}"',
+        (*_ABOUT_IMAGE, "packages", "streams"),
+        'import-oci base/1 ./alpine "" ""',
+        """Layers are put on top of each other, and what they say is gone is gone.
+        LAYOUT may end in :TAG if it has several images.""",
+        TOPIC,
+    ),
 )
