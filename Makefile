@@ -114,7 +114,7 @@ kills: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
 
 coverage: $(READY)
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 docs: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m generated_pages

@@ -36,7 +36,7 @@ _ROUNDS = 10
 _CHANGED = 500
 _STREAMED = 64 << 20
 _STREAMS = 5
-_REPEATED = 10
+_REPEATED = {False: 40, True: 10}
 _FLAGS = ("-allowUnauthenticatedReads", "-scrubRate=0", "-spaceSurveyInterval=0s")
 
 
@@ -163,10 +163,10 @@ def _looker_rows(it: Watched, hashes: list[bytes]) -> Iterator[Row]:
         client.get(hashes)
         alone, beside = [], []
         for _ in range(_STREAMS):  # by turns: the machine is not always as quick
-            alone.append(_stream(it, client, hashes))
+            alone.append(_stream(it, client, hashes, tls))
             with _looking(it):
                 time.sleep(0.5)
-                beside.append(_stream(it, client, hashes))
+                beside.append(_stream(it, client, hashes, tls))
         client.close()
         ratio = least(beside).cpu_s / least(alone).cpu_s
         way = "TLS" if tls else "plain"
@@ -176,8 +176,8 @@ def _looker_rows(it: Watched, hashes: list[bytes]) -> Iterator[Row]:
         yield row(f"streaming beside them, {way}", value, "5 %", least(beside), note)
 
 
-def _stream(it: Watched, client: ObjectClient, hashes: list[bytes]) -> Spent:
-    return it.spend(lambda: sum(client.get(hashes) for _ in range(_REPEATED)))
+def _stream(it: Watched, client: ObjectClient, hashes: list[bytes], tls: bool) -> Spent:
+    return it.spend(lambda: sum(client.get(hashes) for _ in range(_REPEATED[tls])))
 
 
 def _other(image: Image) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -77,6 +78,15 @@ def test_both(tmp_path: Path, stderr: Terminal) -> None:
     written = latest(tmp_path / "log")
     assert stderr.read_text().replace("other words\n", "") == written
     assert written.splitlines()[-1][19] == "."
+
+
+def test_json(tmp_path: Path, stderr: Terminal) -> None:
+    """Lines are JSON objects where that is wanted."""
+    output = started(tmp_path / "log", is_json=True)
+    say(output, "some\nthing")
+    output.stop()
+    lines = latest(tmp_path / "log").splitlines()
+    assert [json.loads(line)["text"] for line in lines[1:]] == ["some\nthing"]
 
 
 def test_no_files(stderr: Terminal) -> None:

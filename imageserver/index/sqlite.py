@@ -61,6 +61,7 @@ class SqliteIndex(SqliteSummaries, SqliteUpkeep):
         """
         directories = {"objects": object_directory, "images": image_directory}
         super().__init__(SqliteFile(path, directories))
+        self._totals = (-1, ObjectTotals())
 
     def open(self) -> None:
         """Open the file, or begin a new one if it is of no use.
@@ -146,7 +147,16 @@ class SqliteIndex(SqliteSummaries, SqliteUpkeep):
         )
 
     def object_totals(self) -> ObjectTotals:
-        """See :class:`~imageserver.index.base.ObjectIndex`."""
+        """See :class:`~imageserver.index.base.ObjectIndex`.
+
+        All objects are looked at, but only if something was changed meanwhile.
+        """
+        changes = self._file.changes
+        if self._totals[0] != changes:
+            self._totals = changes, self._count_objects()
+        return self._totals[1]
+
+    def _count_objects(self) -> ObjectTotals:
         (row,) = self._file.query(
             tuple,
             "SELECT count(size), coalesce(sum(size), 0),"

@@ -62,6 +62,7 @@ CREATE TABLE summaries (  -- of images, to search and sort them
     package_set INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX summaries_by_key ON summaries (sort_key);
+CREATE INDEX summaries_by_directory ON summaries (directory, data_bytes);
 CREATE INDEX summaries_by_creation ON summaries (created_on_ns);
 CREATE INDEX summaries_by_packages ON summaries (package_set);
 CREATE TABLE package_sets (
@@ -105,6 +106,9 @@ class SqliteFile:
     Queries and transactions raise ``StoreError`` if the file fails them. A file that
     turns out to be damaged is marked, and the next :meth:`open` begins a new one, if
     :meth:`rebuild_if_damaged` does not do so before.
+
+    Attributes:
+        changes: how many transactions there were so far.
     """
 
     _log = Logger()
@@ -124,6 +128,7 @@ class SqliteFile:
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection
         self._is_damaged = False
+        self.changes = 0
 
     def open(self) -> None:
         """Open the file, or begin a new one if it is of no use.
@@ -228,6 +233,7 @@ class SqliteFile:
             self._is_ours(connection)
             self._local = threading.local()  # all threads connect again
             self._is_damaged = False
+            self.changes += 1
             return connection
 
     @property
@@ -326,6 +332,7 @@ class SqliteFile:
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
+                self.changes += 1
             except BaseException:
                 if self._writer.in_transaction:  # some errors end it by themselves
                     self._writer.execute("ROLLBACK")

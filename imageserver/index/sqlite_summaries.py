@@ -200,9 +200,10 @@ class SqliteSummaries:
 
     def reference_counts_of(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """See :class:`~imageserver.index.summary.SummaryIndex`."""
-        wanted = iter(sorted(set(hashes)))
+        wanted = iter(set(hashes))
         counts: dict[bytes, int] = {}
-        while some := list(islice(wanted, _HASHES_PER_QUERY)):
+        # Sorted all at once, they would keep other threads waiting.
+        while some := sorted(islice(wanted, _HASHES_PER_QUERY)):
             marks = ",".join("?" * len(some))
             counts.update(
                 self._file.query(

@@ -165,8 +165,24 @@ class StoredTree:
             GobDecodeError: there is no such inode, or it is damaged.
         """
         cls, start, end = self._content(number)
+        return self._decode(cls, self._data[start:end])
+
+    def attributes(self, number: int) -> Inode:
+        """An inode; of a directory without its entries, of which there may be many.
+
+        Raises:
+            GobDecodeError: there is no such inode, or it is damaged.
+        """
+        cls, start, end = self._content(number)
+        if cls is DirectoryInode:
+            found = read_directory(self._data, start, end)
+            if found is not None:
+                return self._decode(cls, found[1])
+        return self._decode(cls, self._data[start:end])
+
+    def _decode(self, cls: type, content: bytes) -> Inode:
         reader = self._readers.top_level(_ENCODER.type_id(cls), Struct(cls))
-        cursor = Cursor(self._data[start:end], _LIMITS)
+        cursor = Cursor(content, _LIMITS)
         try:
             inode: Inode = reader.read(cursor)
         except IndexError as error:

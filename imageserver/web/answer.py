@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ FOREIGN_CONTENT = {
 _COMPRESSED_TYPES = ("text/", JSON, "image/svg")
 _WORTH_COMPRESSING = 1024
 _LEVEL = 4
+_GZIP = 31
 
 
 class PageError(RequestError):
@@ -109,7 +111,9 @@ def _encode(text: str) -> bytes:
 
 def prepare(answer: Answer, visit: Visit) -> Answer:
     """Leave out what the browser has already; compress the rest if it likes that."""
-    if not isinstance(answer.body, bytes) or answer.status != 200:
+    if not isinstance(answer.body, bytes):
+        return _compress_pieces(answer, answer.body, visit)
+    if answer.status != 200:
         return answer
     headers = dict(answer.headers)
     if answer.content_type != HTML and "ETag" not in headers:
@@ -125,6 +129,24 @@ def prepare(answer: Answer, visit: Visit) -> Answer:
             body = gzip.compress(body, _LEVEL, mtime=0)
             headers["Content-Encoding"] = "gzip"
     return attrs.evolve(answer, body=body, headers=headers)
+
+
+def _compress_pieces(answer: Answer, pieces: Iterator[bytes], visit: Visit) -> Answer:
+    """Compress an answer in pieces, if it may have any length."""
+    if answer.length is not None or not accepts_gzip(visit):
+        return answer
+    headers = {"Vary": "Accept-Encoding", "Content-Encoding": "gzip"}
+    return attrs.evolve(
+        answer, body=_compressed(pieces), headers=headers | dict(answer.headers)
+    )
+
+
+def _compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    for piece in pieces:
+        if compressed := compressor.compress(piece):
+            yield compressed
+    yield compressor.flush()
 
 
 def is_known(tag: str, visit: Visit) -> bool:

@@ -29,10 +29,10 @@ from imageserver.web.visit import Section, Visit
 
 _KINDS = ("added", "removed", "changed")
 _SHOWN = 500
-_MOST = 100_000
+_MOST = 20_000
 _CHOICES = 30
 _DIFF_BYTES = 128 << 10
-_DIFF_LINES = 4_000
+_DIFF_LINES = 2_000
 _PLAIN_FIELDS = (
     "created_by",
     "created_for",
@@ -97,14 +97,12 @@ class Changes:
         removed: what only the first one has.
         changed: what is different.
         counts: how many there are of each kind.
-        grown_bytes: by how much the second one is larger.
     """
 
     added: list[FileChange] = attrs.Factory(list)
     removed: list[FileChange] = attrs.Factory(list)
     changed: list[FileChange] = attrs.Factory(list)
     counts: dict[str, int] = attrs.Factory(lambda: dict.fromkeys(_KINDS, 0))
-    grown_bytes: int = 0
 
 
 class ComparePage:
@@ -128,12 +126,13 @@ class ComparePage:
         limit = _SHOWN if visit.output == "html" else _MOST
         trees = [self._lookup.trees.tree(it) for it in (name, other)]
         changes = find_changes(trees[0], trees[1], limit)
-        images = [self._lookup.trees.metadata(it).image for it in (name, other)]
-        facts = compare_metadata(images[0], images[1])
+        one, two = (self._lookup.trees.metadata(it) for it in (name, other))
+        facts = compare_metadata(one.image, two.image)
+        grown_bytes = two.record.data_bytes - one.record.data_bytes
         if visit.output == "json":
             return as_json(
                 {"before": name, "after": other, "counts": changes.counts}
-                | {"grown_bytes": changes.grown_bytes, "metadata": facts}
+                | {"grown_bytes": grown_bytes, "metadata": facts}
                 | {k: [c.as_json() for c in getattr(changes, k)] for k in _KINDS}
             )
         if visit.output == "text":
@@ -144,6 +143,7 @@ class ComparePage:
             name=name,
             other=other,
             changes=changes,
+            grown_bytes=grown_bytes,
             facts=facts,
             may_read=visit.may(Section.FILES),
             outputs=("json", "text"),
@@ -223,24 +223,22 @@ def find_changes(before: StoredTree, after: StoredTree, limit: int) -> Changes:
     """
     changes = Changes()
     for found in compare(before, after):
-        change = _look(before, after, found)
-        if change.before is None:
+        if found.before is None:
             kind = "added"
         else:
-            kind = "removed" if change.after is None else "changed"
+            kind = "removed" if found.after is None else "changed"
         changes.counts[kind] += 1
-        changes.grown_bytes += change.size_change
         some: list[FileChange] = getattr(changes, kind)
         if len(some) < limit:
-            some.append(change)
+            some.append(_look(before, after, found))
     for kind in _KINDS:
         getattr(changes, kind).sort(key=lambda change: change.path)
     return changes
 
 
 def _look(before: StoredTree, after: StoredTree, found: Difference) -> FileChange:
-    one = None if found.before is None else before.inode(found.before)
-    two = None if found.after is None else after.inode(found.after)
+    one = None if found.before is None else before.attributes(found.before)
+    two = None if found.after is None else after.attributes(found.after)
     what = changed_attributes(one, two) if one is not None and two is not None else []
     return FileChange(found.path, one, two, what)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ from imageserver.web.answer import Answer, PageError, as_json, lines
 from imageserver.web.image_lookup import ImageLookup
 from imageserver.web.rendering import Renderer
 from imageserver.web.search_words import parse_search
+from imageserver.web.space_survey import SpaceSurvey
 from imageserver.web.visit import Visit
 
 _PER_PAGE = 100
@@ -22,10 +24,23 @@ _LAST_PAGE = 1 << 40
 class ImageList:
     """See the module."""
 
-    def __init__(self, renderer: Renderer, lookup: ImageLookup) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        lookup: ImageLookup,
+        survey: Callable[[], SpaceSurvey | None],
+    ) -> None:
+        """List images.
+
+        Args:
+            renderer: makes the page.
+            lookup: the images.
+            survey: gives the last survey of space, if there was one.
+        """
         self._renderer = renderer
         self._database = lookup.database
         self._summaries = lookup.summaries
+        self._survey = survey
 
     def show(self, visit: Visit) -> Answer:
         """The images that a request selects, a page of them at a time."""
@@ -70,12 +85,20 @@ class ImageList:
             order=query.order,
             descending=query.descending,
             incomplete=self._database.incomplete,
+            own=self._own(),
             outputs=("json", "text"),
         )
 
     def _json(self, summary: ImageSummary) -> dict[str, Any]:
-        missing = self._database.incomplete.get(summary.name, 0)
-        return attrs.asdict(summary) | {"missing_objects": missing}
+        return attrs.asdict(summary) | {
+            "missing_objects": self._database.incomplete.get(summary.name, 0),
+            "own_bytes": self._own().get(summary.name),
+        }
+
+    def _own(self) -> Mapping[str, int]:
+        """Own sizes by image, as far as they were measured."""
+        survey = self._survey()
+        return survey.images if survey else {}
 
 
 def _within(query: ImageQuery, directory: str) -> ImageQuery:

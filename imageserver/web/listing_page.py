@@ -49,16 +49,16 @@ class ListingPage:
 
 def _lines(tree: StoredTree) -> Iterator[bytes]:
     links = tree.link_counts()
-    yield list_inode(b"/", tree.inode(ROOT), 1) + b"\n"
+    yield list_inode(b"/", tree.attributes(ROOT), 1) + b"\n"
     for path, number in tree.walk():
-        yield list_inode(path, tree.inode(number), links[number]) + b"\n"
+        yield list_inode(path, tree.attributes(number), links[number]) + b"\n"
 
 
 def _json(tree: StoredTree) -> Iterator[bytes]:
     separator = b"["
     for path, number in tree.walk():
         values: dict[str, Any] = {"path": path.decode("utf-8", "surrogateescape")}
-        values |= inode_as_json(tree.inode(number))
+        values |= inode_as_json(tree.attributes(number))
         yield separator + b"\n" + json.dumps(values).encode()
         separator = b","
     yield b"\n]\n" if separator == b"," else b"[]\n"

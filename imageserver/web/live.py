@@ -59,9 +59,8 @@ class _Listener:
         self._is_paused = False
 
     def stopProducing(self) -> None:
-        """See ``IPushProducer``."""
-        if not self.gone.called:
-            self.gone.callback(None)
+        """See ``IPushProducer``: the request is about to be cancelled."""
+        self._is_paused = True
 
 
 class LiveFeed(Service):

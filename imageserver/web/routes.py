@@ -20,6 +20,7 @@ from imageserver.web.parts import Parts
 from imageserver.web.plain_pages import PlainPages
 from imageserver.web.prometheus_metrics import PrometheusMetrics
 from imageserver.web.site import Route
+from imageserver.web.space_survey import SpaceSurvey
 from imageserver.web.status_page import StatusPage
 from imageserver.web.store_pages import StorePages
 from imageserver.web.tree_page import TreePage
@@ -50,6 +51,10 @@ def _plain(parts: Parts) -> Iterator[Route]:
 
 def _lists(parts: Parts) -> Iterator[Route]:
     renderer, lookup = parts.renderer, parts.lookup
+
+    def survey() -> SpaceSurvey | None:
+        return parts.surveyor.latest
+
     status = StatusPage(
         renderer,
         parts.source,
@@ -61,8 +66,8 @@ def _lists(parts: Parts) -> Iterator[Route]:
         parts.log,
     )
     yield Route("/", status.show)
-    yield Route("/listImages", ImageList(renderer, lookup).show)
-    directories = DirectoryList(renderer, lookup, lambda: parts.surveyor.latest)
+    yield Route("/listImages", ImageList(renderer, lookup, survey).show)
+    directories = DirectoryList(renderer, lookup, survey)
     yield Route("/listDirectories", directories.show)
 
 

@@ -28,7 +28,8 @@ from imageserver.worker import Worker
 
 _HTTP_TIMEOUT_S = 60
 _READING = ["GET"]  # and HEAD
-_WAITING = 200
+_WAITING_QUICK = 200
+_WAITING_SLOW = 20
 _HEADERS = ("accept", "accept-encoding", "if-none-match", "if-range", "range")
 
 Page = Callable[[Visit], Answer]
@@ -52,6 +53,21 @@ class Route:
     has_subject: bool = False
     section: Section | None = None
     is_slow: bool = False
+
+
+@attrs.define
+class _Queue:
+    """Requests that wait for a worker.
+
+    Attributes:
+        worker: makes the pages.
+        most: how many may wait.
+        waiting: how many do.
+    """
+
+    worker: Worker
+    most: int
+    waiting: int = 0
 
 
 class Pages:
@@ -79,10 +95,9 @@ class Pages:
         self.app = Klein()
         self._access = access
         self._errors = errors
-        self._waiting = {id(quick): 0, id(slow): 0}
+        queues = _Queue(quick, _WAITING_QUICK), _Queue(slow, _WAITING_SLOW)
         for route in routes:
-            worker = slow if route.is_slow else quick
-            self._add(route, worker)
+            self._add(route, queues[route.is_slow])
         self.app.handle_errors(HTTPException)(self._refuse)
         self._quick = quick
 
@@ -90,20 +105,19 @@ class Pages:
         """Let ``serve`` answer requests for a path by itself."""
         self.app.route(path, methods=_READING, endpoint=path)(serve)
 
-    def _add(self, route: Route, worker: Worker) -> None:
+    def _add(self, route: Route, queue: _Queue) -> None:
         async def serve(request: Any, **_: str) -> bytes:
             visit = self._visit(request, route.has_subject)
-            key = id(worker)
-            if self._waiting[key] >= _WAITING:
+            if queue.waiting >= queue.most:
                 request.setHeader("Retry-After", "5")
                 answer = plain("too many pages are asked for\n", SERVICE_UNAVAILABLE)
-                return await self._send(request, answer, worker)
-            self._waiting[key] += 1
+                return await self._send(request, answer, queue.worker)
+            queue.waiting += 1
             try:
-                answer = await worker.run(self._make, route, visit)
-                return await self._send(request, answer, worker)
+                answer = await queue.worker.run(self._make, route, visit)
             finally:
-                self._waiting[key] -= 1
+                queue.waiting -= 1
+            return await self._send(request, answer, queue.worker)
 
         self.app.route(route.path, methods=_READING, endpoint=route.path)(serve)
 

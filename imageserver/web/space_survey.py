@@ -84,8 +84,9 @@ class Surveyor:
 
     def _take(self, database: sqlite3.Connection, name: str) -> None:
         tree = self._trees.tree(name)
-        contents = iter(sorted({h: size for _, h, size in tree.contents()}.items()))
-        while some := dict(islice(contents, _AT_ONCE)):
+        contents = iter({h: size for _, h, size in tree.contents()}.items())
+        # Sorted all at once, they would keep other threads waiting.
+        while some := dict(sorted(islice(contents, _AT_ONCE))):
             marks = ",".join("?" * len(some))
             known = dict(
                 database.execute(

@@ -25,15 +25,13 @@ class PieceProducer:
         self._is_paused = self._is_stopped = False
 
     async def run(self) -> None:
-        """Send everything, or until the peer goes away."""
+        """Send everything; it is cancelled when the peer goes away."""
         self._request.registerProducer(self, True)
         try:
-            while not self._is_stopped:
-                piece = await self._worker.run(next, self._pieces, b"")
-                if not piece or self._is_stopped:
-                    return
-                self._request.write(piece)
-                if self._is_paused:
+            while piece := await self._worker.run(next, self._pieces, b""):
+                if not self._is_stopped:
+                    self._request.write(piece)
+                if self._is_paused or self._is_stopped:
                     self._waiting = Deferred()
                     await self._waiting
         finally:
@@ -54,14 +52,10 @@ class PieceProducer:
     def resumeProducing(self) -> None:
         """See ``IPushProducer``."""
         self._is_paused = False
-        self._go_on()
-
-    def stopProducing(self) -> None:
-        """See ``IPushProducer``."""
-        self._is_stopped = True
-        self._go_on()
-
-    def _go_on(self) -> None:
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             waiting.callback(None)
+
+    def stopProducing(self) -> None:
+        """See ``IPushProducer``: the request is about to be cancelled."""
+        self._is_stopped = True

@@ -54,7 +54,7 @@ class Entry:
     @classmethod
     def of(cls, tree: StoredTree, path: bytes, number: int) -> Entry:
         """The entry at a path."""
-        inode = tree.inode(number)
+        inode = tree.attributes(number)
         has_time = isinstance(inode, RegularInode | SpecialInode)
         return cls(
             posixpath.basename(path),

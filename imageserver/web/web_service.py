@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 
+from imageserver.images.image_trees import ImageTrees
 from imageserver.log_buffer import LogBuffer
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.web.error_page import ErrorPage
@@ -75,7 +76,9 @@ class WebService(MultiService):
         history = History(lookup.database.directory / HISTORY_FILE, now_s)
         sampler = Sampler(reactor, self._sample, self._stored, history, quick)
         sampler.setServiceParent(self)
-        surveyor = Surveyor(lookup.database.index, lookup.trees, now_s)
+        # What people look at must not have to make room for each image once a day.
+        trees = ImageTrees(lookup.database.files, kept_bytes=0)
+        surveyor = Surveyor(lookup.database.index, trees, now_s)
         surveys = Surveys(reactor, surveyor, background, options.survey_interval_s)
         surveys.setServiceParent(self)
         self.parts = Parts(

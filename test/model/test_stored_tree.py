@@ -94,6 +94,9 @@ def test_same_as_decoded(tree: dict) -> None:
     assert list(found.walk()) == [(path, number) for path, number, _ in expected]
     for path, number, inode in expected:
         assert found.inode(number) == inode
+        attributes = found.attributes(number)
+        if isinstance(inode, DirectoryInode) and attributes != inode:
+            assert attributes == gob.evolve(inode, entries=())
         assert found.find(path.split(b"/")[1:]) == number
         assert found.is_directory(number) == isinstance(inode, DirectoryInode)
     assert found.inode(ROOT) == file_system.root

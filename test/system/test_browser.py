@@ -6,6 +6,7 @@ Needs Debian's ``chromium``.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -60,6 +61,7 @@ def daemon(
     wait_until(lambda: b'"images": 4' in daemon.get("/?output=json"))
     yield daemon
     daemon.stop()
+    assert b"Traceback" not in daemon.log_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +190,16 @@ def test_live_numbers(visitor: Visitor, daemon: Daemon) -> None:
     uptime = page.locator("[data-live=uptime]").first
     before = uptime.inner_text()
     expect(uptime).not_to_have_text(before, timeout=12_000)
+
+
+def test_leaving(daemon: Daemon) -> None:
+    """Whoever leaves in the middle of an answer leaves no trace."""
+    addresses = ("/events", "/listImage?base/web/1", f"/getObject?{'0' * 128}")
+    for address in addresses * 3:
+        with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
+            connection.sendall(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.recv(100)
+    assert daemon.get("/healthz").endswith(b"OK")
 
 
 def test_without_scripts(browser: Browser, daemon: Daemon) -> None:

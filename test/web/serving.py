@@ -46,6 +46,7 @@ from imageserver.web.object_health import ObjectHealthSource
 from imageserver.web.parts import WebOptions
 from imageserver.web.status import StatusSource, Surroundings
 from imageserver.web.web_service import WebService
+from imageserver.worker import Worker
 
 
 @attrs.define
@@ -145,6 +146,7 @@ def make_server(
     options: WebOptions | None = None,
     methods: Iterable[Method] = (),
     surroundings: Surroundings | None = None,
+    slow: Worker | None = None,
 ) -> Server:
     """Pages over empty stores."""
     for name in ("images", "objects"):
@@ -185,7 +187,7 @@ def make_server(
         buffer,
         MetricRegistry(),
         worker,
-        worker,
+        slow or worker,
         worker,
         options or WebOptions(),
         clock.seconds,

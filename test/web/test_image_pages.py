@@ -354,6 +354,9 @@ def test_space(server: Server) -> None:
     survey = server.json("/space?output=json")
     assert survey["images"]["base/web/2"] == own
     assert survey["images"]["other/plain"] == len(b"plain\n")
+    found = server.json("/listImages?output=json&q=web/2")["images"]
+    assert found[0]["own_bytes"] == own
+    assert "own " in server.text("/listImages?q=web/2")
     whole = survey["directories"]["."]
     parts = survey["directories"]["base"] + survey["directories"]["other"]
     assert whole == parts

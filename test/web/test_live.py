@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
@@ -74,6 +74,13 @@ class LiveTest(SynchronousTestCase):
         request = Request()
         return request, Deferred.fromCoroutine(self.feed.serve(request))
 
+    def leave(self, request: Request, looking: Deferred[bytes]) -> None:
+        """Somebody goes away."""
+        request.producer.stopProducing()
+        self.assertNoResult(looking)  # or the request would be finished twice
+        looking.cancel()
+        self.failureResultOf(looking, CancelledError)
+
     def test_beats(self) -> None:
         """Numbers come at once, then every few seconds, made once for everybody."""
         lookers = [self.look() for _ in range(5)]
@@ -96,8 +103,7 @@ class LiveTest(SynchronousTestCase):
         """While nobody looks nothing is done."""
         request, looking = self.look()
         self.clock.advance(0)
-        request.producer.stopProducing()
-        self.assertEqual(self.successResultOf(looking), b"")
+        self.leave(request, looking)
         self.clock.advance(INTERVAL_S)
         self.assertFalse(self.clock.calls)
         self.assertEqual(self.asked, 1)
@@ -124,8 +130,7 @@ class LiveTest(SynchronousTestCase):
         request.producer.resumeProducing()
         self.clock.advance(INTERVAL_S)
         self.assertIn(b'"images": "3"', request.written[-1])
-        request.producer.stopProducing()
-        self.successResultOf(looking)
+        self.leave(request, looking)
 
     def test_too_many(self) -> None:
         """Only so many may look at a time."""
@@ -133,7 +138,7 @@ class LiveTest(SynchronousTestCase):
         request, looking = self.look()
         self.assertIn(b"too many", self.successResultOf(looking))
         self.assertEqual(request.code, 503)
-        lookers[0][0].producer.stopProducing()
+        self.leave(*lookers[0])
         self.assertNoResult(self.look()[1])
 
     def test_failing(self) -> None:
@@ -211,5 +216,7 @@ class StreamingTest(SynchronousTestCase):
         producer = PieceProducer(request, pieces, InlineWorker())
         sending = Deferred.fromCoroutine(producer.run())
         producer.stopProducing()
-        self.successResultOf(sending)
+        self.assertNoResult(sending)
+        sending.cancel()
+        self.failureResultOf(sending, CancelledError)
         self.assertEqual((pieces.taken, pieces.is_closed), (1, True))
