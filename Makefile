@@ -15,7 +15,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images bench-web fuzz mutants soak kills cuts simulate screenshots clean
+.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images bench-tools bench-web fuzz mutants soak kills cuts simulate screenshots clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-gob  the codec beside Go's own"
 	@echo "make bench-srpc  pings, sessions, and the memory of connections"
 	@echo "make bench-objects  objects in and out, beside nginx if there is one (NGINX_PROGRAM=file, PARTS=get)"
+	@echo "make bench-tools  how long people wait for imagetool (PARTS=add, FILES=10000)"
 	@echo "make bench-images  large images in and out, and what very many of them take"
 	@echo "make bench-web  pages with 20,000 images, and people who look at them"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
@@ -86,6 +87,9 @@ bench-web: $(READY)
 bench-images: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.images
 
+bench-tools: $(READY)
+	@PYTHONPATH=test FILES=$(or $(FILES),100000) $(BIN)/python -m bench.tools $(PARTS)
+
 fuzz: $(READY)
 	@$(BIN)/python -c "import atheris" 2> /dev/null || \
 		$(BIN)/python -m pip install --quiet --editable ".[fuzz]" --config-settings editable_mode=compat
@@ -110,7 +114,7 @@ kills: $(READY)
 	PYTHONPATH=.:test $(BIN)/python -m kills $(ROUNDS) $(SEED)
 
 coverage: $(READY)
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 docs: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m generated_pages

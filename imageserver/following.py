@@ -232,6 +232,7 @@ class Following:
         await self.replicator.repair(
             lambda: self._index.missing_objects(_REPAIRED_AT_ONCE)
         )
+        await self._workers.background.run(self._missing.refresh)
 
 
 def second_of_day() -> float:

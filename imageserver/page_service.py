@@ -11,21 +11,14 @@ import attrs
 from imageserver.config import FLAGS, Settings
 from imageserver.flags import SECOND
 from imageserver.following import Following
-from imageserver.images.database import ImageDatabase
 from imageserver.images.image_trees import ImageTrees
 from imageserver.images.information import InformationTemplate
-from imageserver.images.loading import Loading
-from imageserver.images.missing import MissingObjects
-from imageserver.index.sqlite import SqliteIndex
 from imageserver.log_buffer import LogBuffer
-from imageserver.objects.collection import Collection
-from imageserver.objects.scrub import Scrub
-from imageserver.objects.store import ObjectStore
 from imageserver.rpc.object_server import ObjectService
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
-from imageserver.upkeep import Upkeep
+from imageserver.stores import Stores
 from imageserver.web.image_lookup import ImageLookup
 from imageserver.web.log_lines import LogFilesView
 from imageserver.web.object_health import ObjectHealthSource
@@ -39,16 +32,9 @@ from imageserver.worker import Worker
 class Shown:
     """What pages show; see the classes."""
 
-    index: SqliteIndex
-    database: ImageDatabase
-    objects: ObjectStore
+    stores: Stores
     object_service: ObjectService
     server: CallServer
-    loading: Loading
-    scrub: Scrub
-    missing: MissingObjects
-    collection: Collection
-    upkeep: Upkeep
     credentials: CredentialWatch
     metrics: MetricRegistry
     log_buffer: LogBuffer
@@ -77,11 +63,11 @@ def make_pages(
     Raises:
         ConfigError: the settings contradict each other.
     """
-    trees = ImageTrees(shown.database.files)
+    trees = ImageTrees(shown.stores.database.files)
     return WebService(
         reactor,
         _make_status(settings, shown),
-        ImageLookup(shown.database, shown.index, trees),
+        ImageLookup(shown.stores.database, shown.stores.index, trees),
         shown.log_buffer,
         shown.metrics,
         quick,
@@ -101,13 +87,13 @@ def make_pages(
 
 def _make_status(settings: Settings, shown: Shown) -> StatusSource:
     health = ObjectHealthSource(
-        shown.objects,
-        shown.database,
-        shown.scrub if settings.scrub_rate else None,
-        shown.missing,
-        shown.collection,
-        shown.loading.obstacle,
-        lambda: shown.upkeep.findings,
+        shown.stores.objects,
+        shown.stores.database,
+        shown.stores.scrub if settings.scrub_rate else None,
+        shown.stores.missing,
+        shown.stores.collection,
+        shown.stores.loading.obstacle,
+        lambda: shown.stores.upkeep.findings,
     )
 
     def crashed_before() -> bool:
@@ -116,18 +102,18 @@ def _make_status(settings: Settings, shown: Shown) -> StatusSource:
 
     following = shown.following
     return StatusSource(
-        shown.database,
-        shown.objects,
+        shown.stores.database,
+        shown.stores.objects,
         shown.object_service,
         shown.server,
-        shown.loading.progress,
+        shown.stores.loading.progress,
         time.time,
         shown.credentials,
         health,
         Surroundings(
             role="master" if following is None else following.role,
             replication=lambda: attrs.asdict(following.state) if following else None,
-            directory_totals=shown.index.directory_totals,
+            directory_totals=shown.stores.index.directory_totals,
             cleanup_start_percent=settings.object_server_cleanup_start_percent,
             cleanup_stop_percent=settings.object_server_cleanup_stop_percent,
             crashed_before=crashed_before,

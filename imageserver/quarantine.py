@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -13,6 +14,8 @@ from imageserver.disk import Disk
 QUARANTINE = ".quarantine"
 _MODE = 0o700
 _NAME_BYTES = 255
+REPLACED = "~"
+"""Ends the names of files in whose places there are good ones again."""
 
 
 class Quarantine:
@@ -45,13 +48,30 @@ class Quarantine:
         Raises:
             OSError: it cannot be moved.
         """
-        name = separator.join(path.relative_to(self._root).parts)
-        if len(os.fsencode(name)) > _NAME_BYTES:
-            name = hashlib.sha256(os.fsencode(name)).hexdigest()
+        name = self._name(path, separator)
         self._disk.make_directory(self._directory, _MODE)
         self._disk.rename(path, self._directory / name)
         self._disk.sync_all((self._directory, path.parent))
         self._log.error("put aside as {name}: {reason}", name=name, reason=reason)
+
+    def _name(self, path: Path, separator: str) -> str:
+        name = separator.join(path.relative_to(self._root).parts)
+        if len(os.fsencode(name + REPLACED)) > _NAME_BYTES:
+            name = hashlib.sha256(os.fsencode(name)).hexdigest()
+        return name
+
+    def note_replaced(self, path: Path, separator: str = "%") -> None:
+        """There is a good file again in the place of one that was put aside.
+
+        Args:
+            path: the good one.
+            separator: see :meth:`put`.
+        """
+        name = self._name(path, separator)
+        with suppress(OSError):  # most often there is none
+            self._disk.rename(
+                self._directory / name, self._directory / (name + REPLACED)
+            )
 
     def names(self) -> list[str]:
         """The names of the files that are here; none if nobody can tell."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +18,30 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, globalLogPublisher
-from twisted.web.client import Agent, HTTPConnectionPool
 
 from imageserver.audit import AuditLog
 from imageserver.config import Settings, refuse_reference
 from imageserver.disk import Disk, lock_directory
 from imageserver.errors import ConfigError, StoreError
 from imageserver.following import Following, Workers
-from imageserver.images.changes import Changes
-from imageserver.images.database import ImageDatabase
-from imageserver.images.information import InformationTemplate
-from imageserver.images.loading import Loading
-from imageserver.images.missing import MissingObjects
-from imageserver.index.sqlite import INDEX_FILE, SqliteIndex
 from imageserver.listening import adopt, bind
 from imageserver.log import Log
 from imageserver.log_buffer import LogBuffer
 from imageserver.log_files import LogFiles
-from imageserver.objects.collection import Collection
-from imageserver.objects.scrub import Scrub
-from imageserver.objects.store import ObjectStore
+from imageserver.offer import make_offer
 from imageserver.page_service import Shown, make_pages
 from imageserver.rpc.auditing import audited
-from imageserver.rpc.image_server import ImageService
-from imageserver.rpc.logger import LoggerService
-from imageserver.rpc.object_import import LANES, ObjectImports
-from imageserver.rpc.object_server import ObjectService
 from imageserver.rpc.readiness import Readiness
-from imageserver.rpc.tree_import import TreeImports
-from imageserver.rpc.unreferenced_objects import UnreferencedObjectService
 from imageserver.srpc.access import Policy
 from imageserver.srpc.credential_files import Credentials
 from imageserver.srpc.credential_watch import CredentialWatch
 from imageserver.srpc.front_door import FrontDoorFactory
-from imageserver.srpc.local_upgrade import LocalUpgrade
 from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.metric import MetricRegistry
 from imageserver.srpc.server import CallServer
 from imageserver.srpc.unix_port import UnixPort
+from imageserver.stores import make_stores
 from imageserver.supervision import Supervisor
-from imageserver.upkeep import Upkeep
 from imageserver.web.web_service import WebService
 from imageserver.worker import PoolWorker
 
@@ -78,6 +62,7 @@ class ImageServer(MultiService):
     Attributes:
         ports: what the server listens on, once it does.
         credentials: our certificate, and whom we trust.
+        stores: what it keeps.
         metrics: what is measured.
         log_files: gives the files of the log, if there are any.
     """
@@ -131,7 +116,9 @@ class ImageServer(MultiService):
         )
         self._log_buffer = LogBuffer(settings.logbuf_lines)
         supervisor.setServiceParent(self)
-        self._make_stores()
+        self._workers = Workers(self._disk, self._metadata, self._cpu, self._background)
+        self.stores = make_stores(reactor, settings, self._metadata, self._background)
+        self._readiness = Readiness(self.stores.loading, self._background)
         self.credentials = CredentialWatch(
             reactor, self._metadata, settings.credential_files, self._use
         )
@@ -139,9 +126,9 @@ class ImageServer(MultiService):
         self._insecure = self.credentials.current.server_tls is None
         if self._insecure and settings.require_tls:
             raise ConfigError("there is no TLS in insecure mode: leave -requireTLS out")
-        self._web_connections = HTTPConnectionPool(reactor)
-        self._web_connections.maxPersistentPerHost = LANES
-        self._web_connections.cachedConnectionTimeout = _IDLE_S
+        self._offer = make_offer(
+            reactor, settings, self.stores, self._workers, self._watched_log
+        )
         self.following: Following | None = None
         if settings.replication_master:
             self.following = self._make_following()
@@ -161,81 +148,24 @@ class ImageServer(MultiService):
         pool.setServiceParent(self)
         return pool
 
-    def _make_stores(self) -> None:
-        images, objects = (
-            Path(self._settings.image_dir),
-            Path(self._settings.object_dir),
-        )
-        disk = Disk()
-        self._index = SqliteIndex(images / INDEX_FILE, objects, images)
-        self._objects = ObjectStore(
-            objects,
-            self._index,
-            disk,
-            time.time_ns,
-            self._settings.upload_lease,
-            self._settings.minimum_free_space,
-            keeps_unfinished=bool(self._settings.replication_master),
-        )
-        self._database = ImageDatabase(
-            images,
-            self._index,
-            self._objects,
-            disk,
-            time.time_ns,
-            Changes(self._reactor.callFromThread),
-            expiration_limits=self._settings.expiration_limits,
-            keeps_expired=self._settings.archive_mode,
-        )
-        self._loading = Loading(self._database)
-        self._readiness = Readiness(self._loading, self._background)
-        self._collection = Collection(
-            self._objects,
-            self._index,
-            self._settings.cleanup_limits,
-            self._obstacle,
-            dry_run=self._settings.object_server_cleanup_dry_run,
-        )
-        self._scrub = Scrub(
-            self._objects, self._index, time.time_ns, self._settings.scrub_interval
-        )
-        self._missing = MissingObjects(self._database, self._index)
-        self._upkeep = Upkeep(
-            self._reactor,
-            self._objects,
-            self._database,
-            self._collection,
-            self._scrub,
-            self._settings.scrub_rate,
-            self._missing,
-            self._metadata,
-            self._background,
-        )
-
     def _make_following(self) -> Following:
         return Following(
             self._reactor,
             self._settings,
             self.credentials,
-            self._database,
-            self._objects,
-            self._index,
-            self._missing,
-            Workers(self._disk, self._metadata, self._cpu, self._background),
+            self.stores.database,
+            self.stores.objects,
+            self.stores.index,
+            self.stores.missing,
+            self._workers,
         )
-
-    def _obstacle(self) -> str:
-        """Why no object may be collected now; empty: it may."""
-        if self._upkeep.findings is None:
-            return "the objects are being looked at"
-        return self._loading.obstacle()
 
     def _make_server(self) -> CallServer:
         settings = self._settings
         audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
-        offered: Iterable[Method] = list(self._make_methods())
+        offered: Iterable[Method] = self._offer.methods
         if self.following is not None:
-            self.following.pass_on(self._object_service)
+            self.following.pass_on(self._offer.object_service)
             offered = self.following.gate(offered)
         written = audited(offered, audit_log, self._metadata)
         methods = MethodTable(self._readiness.gate(written))
@@ -257,65 +187,6 @@ class ImageServer(MultiService):
             requires_tls=settings.require_tls,
         )
 
-    def _make_methods(self) -> Iterator[Method]:
-        open_reads = self._settings.allow_unauthenticated_reads
-        self._local_upgrade = LocalUpgrade()
-        yield from self._local_upgrade.methods()
-        yield from LoggerService(self._watched_log).methods()
-        unreferenced = UnreferencedObjectService(
-            self._collection,
-            self._index,
-            time.time_ns,
-            self._metadata,
-            self._background,
-        )
-        yield from unreferenced.methods(open_reads=open_reads)
-        image_service = ImageService(
-            self._database,
-            self._metadata,
-            self._reactor,
-            InformationTemplate(self._settings.information_database_template),
-            self._loading.pending,
-        )
-        yield from image_service.methods(
-            open_reads=open_reads, image_bytes=self._settings.max_image_message
-        )
-        yield from self._make_object_methods(open_reads)
-
-    def _make_object_methods(self, open_reads: bool) -> Iterator[Method]:
-        settings = self._settings
-        imports = ObjectImports(
-            self._objects,
-            self._disk,
-            Agent(self._reactor, connectTimeout=_CONNECT_S, pool=self._web_connections),
-            self._reactor,
-            settings.sources,
-        )
-        self._object_service = ObjectService(
-            self._objects,
-            self._disk,
-            imports,
-            self._reactor,
-            settings.object_options,
-        )
-        yield from self._object_service.methods(
-            public_add=settings.allow_public_add_objects,
-            public_check=settings.allow_public_check_objects,
-            public_get=settings.allow_public_get_objects,
-            open_reads=open_reads,
-            hash_list_bytes=settings.max_hash_list_message,
-        )
-        tree_imports = TreeImports(
-            imports,
-            self._objects,
-            self._database,
-            self._disk,
-            self._metadata,
-            self._reactor,
-            self._object_service.check_length,
-        )
-        yield from tree_imports.methods()
-
     def _use(self, credentials: Credentials) -> None:
         """Secure new connections with these."""
         self._server.tls = credentials.server_tls
@@ -328,7 +199,7 @@ class ImageServer(MultiService):
         """
         super().privilegedStartService()
         name = self._settings.unix_socket(os.getpid())  # that of the process that stays
-        self._local_upgrade.attach(
+        self._offer.local_upgrade.attach(
             self._server,
             UnixPort(self._reactor, self._metadata, name) if name else None,
         )
@@ -340,16 +211,9 @@ class ImageServer(MultiService):
             self._reactor,
             self._settings,
             Shown(
-                index=self._index,
-                database=self._database,
-                objects=self._objects,
-                object_service=self._object_service,
+                stores=self.stores,
+                object_service=self._offer.object_service,
                 server=self._server,
-                loading=self._loading,
-                scrub=self._scrub,
-                missing=self._missing,
-                collection=self._collection,
-                upkeep=self._upkeep,
                 credentials=self.credentials,
                 metrics=self.metrics,
                 log_buffer=self._log_buffer,
@@ -400,8 +264,7 @@ class ImageServer(MultiService):
             )
         for name in settings.unused:
             self._log.info("-{name} has no effect in this server", name=name)
-        self._index.open()
-        self._objects.open()
+        self.stores.open()
         super().startService()
         self._startup = Deferred.fromCoroutine(self._start_up())
 
@@ -413,9 +276,9 @@ class ImageServer(MultiService):
         self._supervisor.stopping()
         for port in self.ports:
             await maybeDeferred(port.stopListening)
-        await self._local_upgrade.stop()
-        self._collection.stop()  # a call may wait for it
-        self._loading.stop()
+        await self._offer.local_upgrade.stop()
+        self.stores.collection.stop()  # a call may wait for it
+        self.stores.loading.stop()
         self._readiness.stop()
         if self.following is not None:
             await self.following.stop()
@@ -423,12 +286,12 @@ class ImageServer(MultiService):
         if self._startup is not None:
             self.running = 0
             await self._startup
-        await self._upkeep.stop()
+        await self.stores.upkeep.stop()
         if self._web is not None:
             await maybeDeferred(self._web.disownServiceParent)
-        await self._web_connections.closeCachedConnections()
+        await self._offer.downloads.closeCachedConnections()
         await maybeDeferred(super().stopService)
-        self._index.close()
+        self.stores.index.close()
         while self._locks:
             os.close(self._locks.pop())
         self._log.info("stopped")
@@ -455,20 +318,20 @@ class ImageServer(MultiService):
         try:
             await self._load_images()
         except StoreError:
-            if not await self._metadata.run(self._index.rebuild_if_damaged):
+            if not await self._metadata.run(self.stores.index.rebuild_if_damaged):
                 raise
             await self._load_images()
 
     async def _load_images(self) -> None:
-        loading = self._loading
-        await self._metadata.run(self._missing.resume)
+        loading = self.stores.loading
+        await self._metadata.run(self.stores.missing.resume)
         await self._metadata.run(loading.begin)
         if not self.running:
             return
         if not self._is_ready:
             self._is_ready = True
             self._server.start()
-            self._upkeep.start()
+            self.stores.upkeep.start()
             self._log.info(
                 "ready, but for {pending} images to read", pending=len(loading.pending)
             )

@@ -88,13 +88,12 @@ def _who(method: Method, opened: dict[str, Method]) -> str:
 def metrics_page() -> str:
     """``metrics.md``."""
     with _service("-imageServerHostname=master") as service:
-        service._index.open()
-        service._objects.open()
+        service.stores.open()
         source = service._make_pages().parts.source
         metrics = list(service.metrics)
         families = list(PrometheusMetrics(source, source.server.accounting).collect())
         services = {method.service for method in service._server.methods}
-        service._index.close()
+        service.stores.index.close()
     rows: dict[str, str] = {}
     for metric in metrics:
         text = metric.description

@@ -25,6 +25,7 @@ from imageserver.images.records import is_file_of
 from imageserver.images.secret import FILE_NAME as SECRET_NAME
 from imageserver.images.walk import FileKind, walk_images
 from imageserver.index.base import ImageRecord
+from imageserver.quarantine import REPLACED
 
 _NO_IMAGES = (FILE_NAME, SECRET_NAME)
 """Names of files that refer to no objects."""
@@ -79,7 +80,7 @@ class Loading:
         if any(os.path.lexists(database.path(n)) for n in self.progress.left_out):
             return "there are images that could not be loaded"
         names = database.quarantine.names()
-        if any(name.rpartition("%")[2] not in _NO_IMAGES for name in names):
+        if any(_may_be_an_image(name) for name in names):
             return "there are damaged images in quarantine"
         return ""
 
@@ -256,6 +257,11 @@ class Loading:
             )
             return False
         return True
+
+
+def _may_be_an_image(name: str) -> bool:
+    """Whether a file in quarantine may be the only copy of an image."""
+    return not name.endswith(REPLACED) and name.rpartition("%")[2] not in _NO_IMAGES
 
 
 def _is_known(record: ImageRecord, status: os.stat_result | None) -> bool:

@@ -82,6 +82,7 @@ class ReplicaImages:
             self._database.store(name, admitted, revive=True)
         except ImageExists:
             return
+        self._database.quarantine.note_replaced(self._database.path(name))
 
     def extend(self, name: str, expires_at: Time) -> bool:
         """Let an image expire later, unless it does already; whether it does now.

@@ -17,6 +17,7 @@ from imageserver.srpc.call import Call
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 256 << 10
+_HOP_BYTES = 256 << 10  # less is not worth a trip to a thread
 _AHEAD_BYTES = 1 << 20
 _AHEAD_STEPS = 500
 
@@ -69,9 +70,8 @@ class Batch:
 
     async def _hand_over(self) -> None:
         """Give what has come to the thread, once it is idle or there is much of it."""
-        if self._working.called or (
-            self._bytes >= _AHEAD_BYTES or len(self._steps) >= _AHEAD_STEPS
-        ):
+        is_much = self._bytes >= _AHEAD_BYTES or len(self._steps) >= _AHEAD_STEPS
+        if is_much or (self._working.called and self._bytes >= _HOP_BYTES):
             await self._flush()
 
     async def _flush(self) -> None:

@@ -62,7 +62,6 @@ class Replicator:
         self._in_step_at_s: float | None = None
         self._is_complete = False
         self._repaired = 0
-        self._is_repairing = False
         self._waiting_for_all: list[Deferred[None]] = []
         self._waiting_for: dict[str, list[Deferred[None]]] = {}
 
@@ -198,9 +197,8 @@ class Replicator:
             missing: tells which; may block.
         """
         session = self._session
-        if session is None or self._is_repairing:
+        if session is None:
             return
-        self._is_repairing = True
         try:
             hashes = await self._around.metadata.run(missing)
             self._log.warn("fetching {n} missing objects again", n=len(hashes))
@@ -211,8 +209,6 @@ class Replicator:
             return
         except ImageServerError as error:
             self._log.error("cannot fetch missing objects again: {error}", error=error)
-        finally:
-            self._is_repairing = False
 
     def state(self) -> ReplicationState:
         """How it goes."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from imageserver.errors import LimitExceeded
 from imageserver.srpc.distribution import Distribution
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.methods import Method
@@ -126,6 +127,11 @@ class Accounting:
         self.by_way: Counter[Way] = Counter()
         self.open_by_way: Counter[Way] = Counter()
         self.limits: Counter[Limit] = Counter()
+
+    def note(self, error: Exception) -> None:
+        """A connection or a call ended by ``error``, perhaps by a limit."""
+        if isinstance(error, LimitExceeded):
+            self.limits[Limit(error.limit)] += 1
 
     @property
     def calls(self) -> int:

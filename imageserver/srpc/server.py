@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,14 +10,9 @@ from twisted.python.failure import Failure
 
 from imageserver.errors import (
     CertificateError,
-    DecodeError,
-    GobTypeError,
-    ImageServerError,
     LimitExceeded,
-    LocalProtocolError,
     PeerClosed,
     ProtocolError,
-    RemoteProtocolError,
 )
 from imageserver.srpc.access import (
     ANONYMOUS,
@@ -33,17 +26,17 @@ from imageserver.srpc.accounting import (
     TLS,
     UNIX,
     Accounting,
-    MethodAccount,
     Way,
 )
 from imageserver.srpc.arrival import Arrival, RunningCall
-from imageserver.srpc.call import Call, SelfSending
+from imageserver.srpc.call import Call
+from imageserver.srpc.call_runner import CallRunner
 from imageserver.srpc.channel import Channel
 from imageserver.srpc.connection_limits import ConnectionLimits, Gate, Place
 from imageserver.srpc.deadlines import Deadlines, Lengths
 from imageserver.srpc.limit import Limit
 from imageserver.srpc.message_memory import MessageMemory
-from imageserver.srpc.methods import SMALL, Method, MethodTable
+from imageserver.srpc.methods import Method, MethodTable
 from imageserver.srpc.protocol import (
     DENIED,
     Line,
@@ -68,7 +61,6 @@ class CallServer:
         memory: what long messages take that come in.
         gate: lets connections in.
         accounting: what happened so far.
-        running: the calls that go on.
         sparing_log: for what any peer can cause.
     """
 
@@ -94,15 +86,21 @@ class CallServer:
         self.deadlines = deadlines
         self.lengths = lengths or Lengths()
         self.accounting = Accounting(methods)
-        self.running: set[RunningCall] = set()
         self.sparing_log = SparingLog(self._log, clock.seconds)
         self.memory = MessageMemory(self.lengths.all_messages)
         self.gate = Gate(limits or ConnectionLimits(), self._refused)
         self.clock = clock
-        self._decoding = decoding
+        self._runner = CallRunner(
+            clock, self.accounting, self.memory, decoding, self._started
+        )
         self._open: dict[Channel, Deferred[None]] = {}
         self._arrivals: dict[Channel, Arrival] = {}
         self._before_start: list[Deferred[None]] | None = []
+
+    @property
+    def running(self) -> set[RunningCall]:
+        """The calls that go on."""
+        return self._runner.running
 
     @property
     def offers_unsecured(self) -> bool:
@@ -127,17 +125,13 @@ class CallServer:
 
     def note(self, error: Exception, peer: str) -> None:
         """A connection ends because of what the peer did."""
-        self._count(error)
+        self.accounting.note(error)
         self.sparing_log.info(
             type(error).__name__,
             "connection from {peer} closed: {error}",
             peer=peer,
             error=error,
         )
-
-    def _count(self, error: Exception) -> None:
-        if isinstance(error, LimitExceeded):
-            self.accounting.limits[Limit(error.limit)] += 1
 
     def _refused(self, limit: Limit, host: str) -> None:
         self.accounting.rejected += 1
@@ -289,7 +283,7 @@ class CallServer:
                 await channel.drain()
                 continue
             caller = Caller(identity, access, arrival.address, channel.departure)
-            if not await self._run(channel, method, caller, arrival.way):
+            if not await self._runner.run(channel, method, caller, arrival.way):
                 return
 
     def _admit(
@@ -310,103 +304,3 @@ class CallServer:
             address=arrival.address,
         )
         return None
-
-    async def _run(
-        self, channel: Channel, method: Method, caller: Caller, way: Way
-    ) -> bool:
-        """Run one call; whether the connection is good for another one."""
-        account = self.accounting.methods[method.full_name]
-        account.begin(way)
-        started_s = self.clock.seconds()
-        running = RunningCall(method.full_name, caller.user, caller.address, started_s)
-        self.running.add(running)
-        call = Call(channel, caller, method.limits, self._decoding, way.coder)
-        call.memory = self.memory
-        usable, outcome = False, "ok"
-        try:
-            if not method.is_builtin:
-                await self._started()
-            if method.reply is not None:
-                usable, outcome = await self._reply(call, method, account)
-            else:
-                await self._stream(call, method)
-                usable = True
-            await channel.drain()
-        except Exception as error:
-            usable = False
-            outcome = f"failed: {error}"
-            self._count(error)
-            if not _is_meant_for_client(error):
-                account.crashed += 1
-                self._log.failure("{method} crashed", method=method.full_name)
-                outcome = "internal error"
-        finally:
-            self.running.discard(running)
-            duration_ms = (self.clock.seconds() - started_s) * 1000
-            account.end(duration_ms, usable=usable)
-        self._log.info(
-            "{method} by {user!r} from {address}: {outcome} ({duration_ms:.1f} ms)",
-            method=method.full_name,
-            user=caller.user,
-            address=caller.address,
-            outcome=outcome,
-            duration_ms=duration_ms,
-        )
-        return usable
-
-    async def _stream(self, call: Call, method: Method) -> None:
-        assert method.stream is not None  # noqa: S101 - a method is one or the other
-        call.write(b"\n")
-        call.channel.flush()
-        await method.stream(call)
-
-    async def _encode(self, call: Call, method: Method, response: Any) -> bytes:
-        """The bytes of a response; long requests are expected to get long ones."""
-        if method.limits == SMALL:
-            return call.encode(response)
-        return await self._decoding.run(call.encode, response)
-
-    async def _reply(
-        self, call: Call, method: Method, account: MethodAccount
-    ) -> tuple[bool, str]:
-        """Run a request-reply method; whether to go on, and what happened."""
-        assert method.request is not None  # noqa: S101 - see above
-        assert method.reply is not None  # noqa: S101
-        call.write(b"\n")
-        call.channel.flush()
-        try:
-            request: Any = await call.receive(method.request)
-        except (DecodeError, RemoteProtocolError) as error:
-            self._count(error)
-            call.write(error_line(str(error)))
-            # Otherwise what follows cannot be told from a method line.
-            is_usable = isinstance(error, DecodeError) and error.in_step
-            return is_usable, str(error)
-        started_s, is_error = self.clock.seconds(), True
-        try:
-            response = await method.reply(call.caller, request)
-            self_sending = isinstance(response, SelfSending)
-            encoded = (
-                b"" if self_sending else await self._encode(call, method, response)
-            )
-            is_error = False
-        except Exception as error:
-            if not _is_meant_for_client(error):
-                call.write(error_line("internal error"))
-                raise
-            call.write(error_line(str(error)))
-            return True, str(error)
-        finally:
-            duration_ms = (self.clock.seconds() - started_s) * 1000
-            account.reply(duration_ms, is_error=is_error)
-        call.write(b"\n" + encoded)
-        if self_sending:
-            await response.send_to(call)
-        return True, "ok"
-
-
-def _is_meant_for_client(error: Exception) -> bool:
-    """Whether an error says what is wrong, and not that this program is."""
-    return isinstance(error, ImageServerError) and not isinstance(
-        error, GobTypeError | LocalProtocolError
-    )

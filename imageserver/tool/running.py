@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ def run(command: Command, arguments: Sequence[str], make_session: MakeSession) -
         arguments: its arguments.
         make_session: from the reactor to what the command works with.
     """
+    command.load()
+    gc.freeze()  # what was imported stays
+    gc.enable()
     codes: list[int] = []
     sessions: list[Session[Any]] = []
 

@@ -13,7 +13,7 @@ from scratch_root import ScratchRoot, obstacle
 
 import imageserver
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 INIT = "/etc/init.d/imageserver"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "getting-started.md"
 _BLOCK = re.compile(r"(<!-- install -->\n)?```sh\n(.*?)```", re.DOTALL)
@@ -51,7 +51,7 @@ def test_page(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout
     assert "base/1\nbase/2\n" in done.stdout
