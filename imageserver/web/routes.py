@@ -39,14 +39,14 @@ def make_routes(parts: Parts) -> Iterator[Route]:
 
 def _plain(parts: Parts) -> Iterator[Route]:
     pages = PlainPages(parts.source, parts.host_name)
-    yield Route("/healthz", pages.health)
-    yield Route("/readiness", pages.readiness)
-    yield Route("/has-tricorder-metrics", pages.has_metrics)
+    yield Route("/healthz", pages.health, is_instant=True)
+    yield Route("/readiness", pages.readiness, is_instant=True)
+    yield Route("/has-tricorder-metrics", pages.has_metrics, is_instant=True)
     yield Route("/_goSRPC_/getHostname", pages.host_name)
-    yield Route("/_goSRPC_/listMethods", pages.methods)
-    yield Route("/_goSRPC_/listPublicMethods", pages.public_methods)
-    yield Route("/static/<name>", pages.file)
-    yield Route("/metricsstatic/theme.css", pages.theme)
+    yield Route("/_goSRPC_/listMethods", pages.methods, is_instant=True)
+    yield Route("/_goSRPC_/listPublicMethods", pages.public_methods, is_instant=True)
+    yield Route("/static/<name>", pages.file, is_instant=True)
+    yield Route("/metricsstatic/theme.css", pages.theme, is_instant=True)
 
 
 def _lists(parts: Parts) -> Iterator[Route]:
