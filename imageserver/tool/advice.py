@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from imageserver.client.credentials import load_key_pairs
 from imageserver.errors import (
@@ -15,6 +16,8 @@ from imageserver.errors import (
     PeerClosed,
 )
 from imageserver.srpc.certificate import identity_of
+from imageserver.tool.session import Session
+from imageserver.tool.suggestion import suggest
 
 _MASTER = "go to master: "
 
@@ -34,6 +37,19 @@ def advise(error: BaseException, certificates: Path) -> str:
         if applies:
             return advice
     return ""
+
+
+async def advise_name(error: BaseException, session: Session[Any]) -> str:
+    """Which image may be meant, if there is none of the name; else empty."""
+    cause = error if hasattr(error, "missing_name") else error.__cause__
+    name = getattr(cause, "missing_name", "")
+    if not name:
+        return ""
+    try:
+        names = await (await session.images()).list_images()
+    except ImageServerError:
+        return ""
+    return suggest(name, names).strip(" ()")
 
 
 def _cases(
