@@ -20,7 +20,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def test_order(tmp_path: Path) -> None:
-    """Later files win: the machine's, then the user's; each time default, then extra."""
+    """Later files win: the user's over the machine's, extra over default."""
     system, home = tmp_path / "system", tmp_path / "home"
     own = home / ".config"
     read = read_flag_files(FLAGS, "tool", str(home), system)
