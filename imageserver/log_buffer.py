@@ -21,11 +21,13 @@ class LogLine:
     Attributes:
         time_s: when, in seconds since 1970.
         level: how grave it is: ``debug``, ``info``, ``warn``, ``error``, ``critical``.
+        logger: which part of the program has logged it.
         text: the line without its end; a traceback has several.
     """
 
     time_s: float
     level: str
+    logger: str
     text: str
 
 
@@ -42,7 +44,10 @@ class LogBuffer:
         """Something is logged."""
         level = event.get("log_level") or LogLevel.info
         line = LogLine(
-            event.get("log_time") or 0.0, level.name, format_line(event).rstrip("\n")
+            event.get("log_time") or 0.0,
+            level.name,
+            event.get("log_namespace") or "",
+            format_line(event).rstrip("\n"),
         )
         with self._lock:
             self._lines.append(line)

@@ -46,9 +46,16 @@ def compare(before: StoredTree, after: StoredTree) -> Iterator[Difference]:
                 yield from _only(before, prefix + name, one, is_before=True)
                 continue
             two = read_number(other)
-            if before.is_directory(one) and after.is_directory(two):
+            start, end = before.span(one)
+            their_start, their_end = after.span(two)
+            is_same = before.data[start:end] == after.data[their_start:their_end]
+            if not before.begins_directory(start):
+                if not is_same:
+                    found = Difference(prefix + name, one, two)
+                    yield from _changed(before, after, found)
+            elif after.begins_directory(their_start):
                 folders.append((prefix + name + b"/", one, two))
-            elif before.raw(one) != after.raw(two):
+            else:
                 yield from _changed(before, after, Difference(prefix + name, one, two))
         for name, encoded in numbers.items():
             yield from _only(after, prefix + name, read_number(encoded), False)

@@ -82,6 +82,7 @@ class StoredTree:
     """Looks into a file system.
 
     Attributes:
+        data: the file system as it is encoded.
         inode_count: inodes, without the root.
         byte_count: about how much memory this takes.
     """
@@ -95,7 +96,7 @@ class StoredTree:
         Raises:
             GobDecodeError: it is not what it should be.
         """
-        self._data = data
+        self.data = data
         self._readers = make_readers()
         cursor = Cursor(data, _LIMITS)
         numbers: list[int] = []
@@ -151,10 +152,10 @@ class StoredTree:
     def _content(self, number: int) -> tuple[type, int, int]:
         """The class of an inode, and where its content begins and ends."""
         if number == ROOT:
-            return DirectoryInode, self._root_start, len(self._data)
+            return DirectoryInode, self._root_start, len(self.data)
         index = self._index(number)
         start = self._starts[index]
-        header = _HEADER_AND_LENGTH.match(self._data, start)
+        header = _HEADER_AND_LENGTH.match(self.data, start)
         assert header is not None  # noqa: S101 - it matched before
         return _CLASS_BY_HEADER[header[1]], header.end(), self._ends[index]
 
@@ -165,7 +166,7 @@ class StoredTree:
             GobDecodeError: there is no such inode, or it is damaged.
         """
         cls, start, end = self._content(number)
-        return self._decode(cls, self._data[start:end])
+        return self._decode(cls, self.data[start:end])
 
     def attributes(self, number: int) -> Inode:
         """An inode; of a directory without its entries, of which there may be many.
@@ -175,10 +176,10 @@ class StoredTree:
         """
         cls, start, end = self._content(number)
         if cls is DirectoryInode:
-            found = read_directory(self._data, start, end)
+            found = read_directory(self.data, start, end)
             if found is not None:
                 return self._decode(cls, found[1])
-        return self._decode(cls, self._data[start:end])
+        return self._decode(cls, self.data[start:end])
 
     def _decode(self, cls: type, content: bytes) -> Inode:
         reader = self._readers.top_level(_ENCODER.type_id(cls), Struct(cls))
@@ -189,10 +190,18 @@ class StoredTree:
             raise GobDecodeError("unexpected end of an inode") from error
         return inode
 
-    def raw(self, number: int) -> bytes:
-        """An inode below the root as it is encoded, with its type: to compare it."""
+    def span(self, number: int) -> tuple[int, int]:
+        """Where an inode below the root begins, with its type, and ends.
+
+        Raises:
+            GobDecodeError: there is no such inode.
+        """
         index = self._index(number)
-        return self._data[self._starts[index] : self._ends[index]]
+        return self._starts[index], self._ends[index]
+
+    def begins_directory(self, start: int) -> bool:
+        """Whether the inode that begins there is a directory."""
+        return self.data.startswith(_DIRECTORY_HEADER, start)
 
     def entries(self, number: int) -> list[Place]:
         """What is in a directory.
@@ -221,7 +230,7 @@ class StoredTree:
         cls, start, end = self._content(number)
         if cls is not DirectoryInode:
             raise GobDecodeError(f"inode {number} is not a directory")
-        found = read_directory(self._data, start, end)
+        found = read_directory(self.data, start, end)
         if found is None:  # there are names of a kind that is rare
             inode = self.inode(number)
             assert isinstance(inode, DirectoryInode)  # noqa: S101 - see above
@@ -233,8 +242,7 @@ class StoredTree:
         """Whether an inode is a directory."""
         if number == ROOT:
             return True
-        start = self._starts[self._index(number)]
-        return self._data.startswith(_DIRECTORY_HEADER, start)
+        return self.begins_directory(self._starts[self._index(number)])
 
     def find(self, path: Sequence[bytes]) -> int | None:
         """The number of the inode at a path, whose names are given."""
@@ -273,12 +281,12 @@ class StoredTree:
         sizes: list[int] = []
         for number in self.numbers_of(RegularInode):
             _, start, end = self._content(number)
-            found = _REGULAR.match(self._data, start, end)
+            found = _REGULAR.match(self.data, start, end)
             if found is None:
                 raise GobDecodeError("an inode is not in canonical encoding")
             if size := found[found.lastindex or 0]:
                 numbers.append(number)
-                hashes.append(self._data[found.end() : end - 1])
+                hashes.append(self.data[found.end() : end - 1])
                 sizes.append(read_number(size))
         yield from zip(
             numbers, read_byte_arrays(hashes, HASH_BYTES), sizes, strict=True
@@ -290,7 +298,7 @@ class StoredTree:
         return [
             number
             for number, start in zip(self._numbers, self._starts, strict=True)
-            if self._data.startswith(header, start)
+            if self.data.startswith(header, start)
         ]
 
     def link_counts(self) -> Counter[int]:

@@ -153,6 +153,7 @@ def _server(root: Path, certificates: Path, port: int) -> Iterator[str]:
         f"-certFile={certificates / 'server' / 'cert.pem'}",
         f"-keyFile={certificates / 'server' / 'key.pem'}",
         "-permitRoot",
+        "-openPages=files,flags,logs,stacks",  # it is for this machine only
     ]
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - ours

@@ -23,6 +23,7 @@ from imageserver.web.image_lookup import ImageLookup
 from imageserver.web.image_parts import trigger_as_json
 from imageserver.web.notes_page import read_beginning
 from imageserver.web.rendering import Renderer
+from imageserver.web.search_words import parse_search
 from imageserver.web.tree_json import inode_as_json, kind_of
 from imageserver.web.tree_page import split_path
 from imageserver.web.visit import Section, Visit
@@ -150,12 +151,12 @@ class ComparePage:
         )
 
     def _show_choice(self, visit: Visit, name: str) -> Answer:
-        directory = directory_of(name)
-        query = ImageQuery(
-            directory=directory, below=False, order="created", descending=True
-        )
+        directory, words = directory_of(name), visit.query.get("q")
+        query = ImageQuery(directory=directory, below=False)
+        if words:
+            query = parse_search(words).query
         near = self._lookup.summaries.search_images(
-            attrs.evolve(query, limit=_CHOICES + 1)
+            attrs.evolve(query, order="created", descending=True, limit=_CHOICES + 1)
         )
         choices = [summary for summary in near if summary.name != name]
         if visit.output in ("json", "text"):
@@ -165,6 +166,7 @@ class ComparePage:
             visit,
             name=name,
             directory=directory,
+            words=words,
             choices=choices[:_CHOICES],
             outputs=(),
         )

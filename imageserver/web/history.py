@@ -60,7 +60,8 @@ class History:
     def is_due(self) -> bool:
         """Whether there is nothing of this hour yet."""
         hour = int(self._now_s()) // HOUR_S
-        return all(stored.time_s // HOUR_S != hour for stored in self.read())
+        found = self._read(hour % SLOTS * _SLOT_BYTES, _SLOT_BYTES)
+        return all(stored.time_s // HOUR_S != hour for stored in found)
 
     def add(self, stored: Stored) -> None:
         """Record what is stored.
@@ -80,19 +81,28 @@ class History:
 
     def read(self) -> list[Stored]:
         """What was recorded in 30 days, oldest first; nothing if it is lost."""
+        now_s = self._now_s()
+        return sorted(
+            (
+                stored
+                for stored in self._read(0, SLOTS * _SLOT_BYTES)
+                if now_s - SLOTS * HOUR_S < stored.time_s <= now_s
+            ),
+            key=lambda stored: stored.time_s,
+        )
+
+    def _read(self, start: int, size: int) -> list[Stored]:
+        """What is in some slots, whenever it was."""
         try:
             with self._path.open("rb") as file:
-                data = file.read(SLOTS * _SLOT_BYTES)
+                file.seek(start)
+                data = file.read(size)
         except OSError:
             return []
-        now_s = self._now_s()
         found = []
-        for start in range(0, len(data) - _SLOT_BYTES + 1, _SLOT_BYTES):
-            values = data[start : start + _VALUES.size]
-            (check,) = _CHECK.unpack_from(data, start + _VALUES.size)
-            if zlib.crc32(values) != check:
-                continue
-            stored = Stored(*_VALUES.unpack(values))
-            if now_s - SLOTS * HOUR_S < stored.time_s <= now_s:
-                found.append(stored)
-        return sorted(found, key=lambda stored: stored.time_s)
+        for place in range(0, len(data) - _SLOT_BYTES + 1, _SLOT_BYTES):
+            values = data[place : place + _VALUES.size]
+            (check,) = _CHECK.unpack_from(data, place + _VALUES.size)
+            if zlib.crc32(values) == check:
+                found.append(Stored(*_VALUES.unpack(values)))
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from imageserver.web.answer import Answer, as_json, plain
 from imageserver.web.flat_text import flatten
 from imageserver.web.image_lookup import ImageLookup
 from imageserver.web.rendering import Renderer
+from imageserver.web.space_survey import SpaceSurvey
 from imageserver.web.visit import Visit
 
 
@@ -20,9 +22,21 @@ class ImagePage:
     """See the module."""
 
     def __init__(
-        self, renderer: Renderer, lookup: ImageLookup, template: InformationTemplate
+        self,
+        renderer: Renderer,
+        lookup: ImageLookup,
+        template: InformationTemplate,
+        survey: Callable[[], SpaceSurvey | None],
     ) -> None:
-        """Show images; ``template`` makes the address of more about one."""
+        """Show images.
+
+        Args:
+            renderer: makes the page.
+            lookup: the images.
+            template: makes the address of more about one.
+            survey: gives the last survey of space, if there was one.
+        """
+        self._survey = survey
         self._renderer = renderer
         self._lookup = lookup
         self._template = template
@@ -41,7 +55,7 @@ class ImagePage:
             if visit.output == "json":
                 return as_json(values)
             return plain(flatten(values))
-        source = image.source_image
+        source, survey = image.source_image, self._survey()
         return self._renderer.page(
             "image.html",
             visit,
@@ -51,6 +65,7 @@ class ImagePage:
             checksum=_checksum(self._lookup, name),
             missing=missing,
             information=address,
+            own_bytes=survey.images.get(name) if survey else None,
             has_source=bool(source) and database.index.image(source) is not None,
             outputs=("json", "text"),
         )

@@ -47,10 +47,16 @@ class Query:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the page may be about: as it was sent, then decoded."""
+        """What the page may be about: as it was sent, then decoded.
+
+        Forms send a field without content as a name with an equals sign behind it.
+        """
         sent = self.subject.decode("utf-8", "surrogateescape")
         decoded = unquote_to_bytes(self.subject).decode("utf-8", "surrogateescape")
-        return (sent,) if sent == decoded else (sent, decoded)
+        names = [sent, decoded]
+        if self.subject.endswith(b"="):
+            names.append(_text(self.subject[:-1]))
+        return tuple(dict.fromkeys(names))
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of a parameter."""

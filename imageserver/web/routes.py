@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from imageserver.web.compare_page import ComparePage
 from imageserver.web.directory_list import DirectoryList
@@ -39,22 +39,18 @@ def make_routes(parts: Parts) -> Iterator[Route]:
 
 def _plain(parts: Parts) -> Iterator[Route]:
     pages = PlainPages(parts.source, parts.host_name)
-    yield Route("/healthz", pages.health)
-    yield Route("/readiness", pages.readiness)
-    yield Route("/has-tricorder-metrics", pages.has_metrics)
+    yield Route("/healthz", pages.health, is_instant=True)
+    yield Route("/readiness", pages.readiness, is_instant=True)
+    yield Route("/has-tricorder-metrics", pages.has_metrics, is_instant=True)
     yield Route("/_goSRPC_/getHostname", pages.host_name)
-    yield Route("/_goSRPC_/listMethods", pages.methods)
-    yield Route("/_goSRPC_/listPublicMethods", pages.public_methods)
-    yield Route("/static/<name>", pages.file)
-    yield Route("/metricsstatic/theme.css", pages.theme)
+    yield Route("/_goSRPC_/listMethods", pages.methods, is_instant=True)
+    yield Route("/_goSRPC_/listPublicMethods", pages.public_methods, is_instant=True)
+    yield Route("/static/<name>", pages.file, is_instant=True)
+    yield Route("/metricsstatic/theme.css", pages.theme, is_instant=True)
 
 
 def _lists(parts: Parts) -> Iterator[Route]:
     renderer, lookup = parts.renderer, parts.lookup
-
-    def survey() -> SpaceSurvey | None:
-        return parts.surveyor.latest
-
     status = StatusPage(
         renderer,
         parts.source,
@@ -66,15 +62,19 @@ def _lists(parts: Parts) -> Iterator[Route]:
         parts.log,
     )
     yield Route("/", status.show)
-    yield Route("/listImages", ImageList(renderer, lookup, survey).show)
-    directories = DirectoryList(renderer, lookup, survey)
+    yield Route("/listImages", ImageList(renderer, lookup, _survey(parts)).show)
+    directories = DirectoryList(renderer, lookup, _survey(parts))
     yield Route("/listDirectories", directories.show)
+
+
+def _survey(parts: Parts) -> Callable[[], SpaceSurvey | None]:
+    return lambda: parts.surveyor.latest
 
 
 def _images(parts: Parts) -> Iterator[Route]:
     renderer, lookup = parts.renderer, parts.lookup
     objects = lookup.database.objects
-    image = ImagePage(renderer, lookup, parts.options.information)
+    image = ImagePage(renderer, lookup, parts.options.information, _survey(parts))
     yield Route("/showImage", image.show, has_subject=True)
     listing = ListingPage(renderer, lookup)
     yield Route("/listImage", listing.show, has_subject=True, is_slow=True)
@@ -118,7 +118,7 @@ def _objects(parts: Parts) -> Iterator[Route]:
     page = ObjectPage(renderer, lookup, objects)
     yield Route("/object", page.show, has_subject=True, is_slow=True)
     yield Route("/findPath", page.find_path, is_slow=True)
-    store = StorePages(renderer, parts.source, lookup, lambda: parts.surveyor.latest)
+    store = StorePages(renderer, parts.source, lookup, _survey(parts))
     yield Route("/objects", store.objects)
     yield Route("/replication", store.replication)
     yield Route("/space", store.space)

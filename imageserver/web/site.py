@@ -46,6 +46,7 @@ class Route:
         has_subject: whether the query begins with what the page is about.
         section: who may see it; ``None``: everybody.
         is_slow: whether it may take so long that it must not keep other pages waiting.
+        is_instant: whether it takes no time at all, and waits for nothing.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Route:
     has_subject: bool = False
     section: Section | None = None
     is_slow: bool = False
+    is_instant: bool = False
 
 
 @attrs.define
@@ -108,6 +110,9 @@ class Pages:
     def _add(self, route: Route, queue: _Queue) -> None:
         async def serve(request: Any, **_: str) -> bytes:
             visit = self._visit(request, route.has_subject)
+            if route.is_instant:
+                answer = self._make(route, visit)
+                return await self._send(request, answer, queue.worker)
             if queue.waiting >= queue.most:
                 request.setHeader("Retry-After", "5")
                 answer = plain("too many pages are asked for\n", SERVICE_UNAVAILABLE)

@@ -28,6 +28,7 @@ from imageserver.web.process_metrics import open_descriptors, resident_bytes
 
 _FRESH_S = 1.0
 _PATIENCE = 20
+_OLD_S = 30.0
 _FOLLOWING = ("ImageServer.GetImageUpdates", "ImageServer.GetFilteredImageUpdates")
 
 
@@ -160,9 +161,14 @@ class StatusSource:
 
     @property
     def alarms(self) -> int:
-        """How many things need somebody, as far as that was looked at."""
+        """How many things need somebody; blocks.
+
+        It is half a minute old at most: all pages show it.
+        """
         latest = self._latest
-        return len(latest.attention) if latest else 0
+        if latest is None or self._now_s() >= self._stale_s + _OLD_S:
+            latest = self.collect()
+        return len(latest.attention)
 
     def collect(self) -> Status:
         """The status; blocks.

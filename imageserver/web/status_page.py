@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from imageserver.index.summary import SummaryIndex
+from imageserver.log_buffer import LogLine
 from imageserver.srpc.accounting import Accounting
 from imageserver.web.answer import Answer, as_json, plain
 from imageserver.web.charts import area_points, changes, spark_points
@@ -24,6 +25,7 @@ from imageserver.web.visit import Section, Visit
 _CHANGES = 12
 _LOG_LINES = 25
 _METHODS = 12
+_PAGES_LOGGER = "imageserver.web.http_site.Site"
 _DAY_NS = 86_400 * 1_000_000_000
 _AGES = (
     ("a day", 1),
@@ -77,9 +79,14 @@ class StatusPage:
             calls=self._calls(),
             changes=read_recent(self.audit_path, _CHANGES),
             may_see_log=may_see_log,
-            lines=self.log.buffer.lines(_LOG_LINES) if may_see_log else [],
+            lines=self._tail() if may_see_log else [],
             outputs=("json", "text"),
         )
+
+    def _tail(self) -> list[LogLine]:
+        """The last lines of the log, but for those about pages."""
+        lines = self.log.buffer.lines()
+        return [line for line in lines if line.logger != _PAGES_LOGGER][-_LOG_LINES:]
 
     def _charts(self) -> dict[str, str]:
         """The last hour, by what is shown."""

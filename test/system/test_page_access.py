@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
 import pytest
+from gallery import upload
 from processes import Daemon, trusting_context
+
+from imageserver.model.hash import hash_of
 
 pytestmark = pytest.mark.system
 
@@ -41,6 +45,26 @@ def test_certificates(daemon: Daemon) -> None:
     assert b" 403 " in get(daemon, unknown, "nobody").split(b"\r\n")[0]
     for user in (None, "nobody", "stranger", "admin"):
         assert b" 200 " in get(daemon, "/", user).split(b"\r\n")[0]
+
+
+def test_contents(daemon: Daemon) -> None:
+    """Objects come whole over HTTPS."""
+    content = os.urandom(3 << 20)
+    with daemon.client() as client:
+        upload(client, [content])
+    answer = get(daemon, f"/getObject?{hash_of(content).hex()}", "admin")
+    assert answer.partition(b"\r\n\r\n")[2] == content
+
+
+def test_live_numbers(daemon: Daemon) -> None:
+    """Numbers that change come over HTTPS as well."""
+    plain = socket.create_connection(("127.0.0.1", daemon.port), 30)
+    with trusting_context().wrap_socket(plain) as connection:
+        connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while b"data: {" not in answer:
+            answer += connection.recv(4096)
+    assert b"text/event-stream" in answer
 
 
 def test_unknown_section(stopped_daemon: Daemon) -> None:

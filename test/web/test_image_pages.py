@@ -315,6 +315,8 @@ def test_comparing(server: Server) -> None:
     )
     assert [it for it in lines if it[0] in "+-"][2:] == ["-build = 1", "+build = 2"]
     assert server.fetch("/compareImages?base/web/1&with=nothing")[0] == 404
+    found = server.text("/compareImages?base%2Fweb%2F1=&q=plain")
+    assert 'href="/compareImages?base/web/1&amp;with=other/plain"' in found
     page = server.text("/compareImages?base/web/1")
     assert 'href="/compareImages?base/web/1&amp;with=base/web/10"' in page
 
@@ -357,6 +359,7 @@ def test_space(server: Server) -> None:
     found = server.json("/listImages?output=json&q=web/2")["images"]
     assert found[0]["own_bytes"] == own
     assert "own " in server.text("/listImages?q=web/2")
+    assert f'title="{own} bytes"' in server.text("/showImage?base/web/2")
     whole = survey["directories"]["."]
     parts = survey["directories"]["base"] + survey["directories"]["other"]
     assert whole == parts
