@@ -69,6 +69,14 @@ def _cases(
         isinstance(cause, PeerClosed) or "closed the connection" in text,
         "the server closed the connection; perhaps it refuses the certificate",
     )
+    yield (
+        "certificate verify failed" in text,
+        "the server's certificate is of no CA in the file of -serverCAfile",
+    )
+    yield (
+        "no access to image" in text,
+        "who may: its creator, its owners, and the owner group of its directory",
+    )
     master = text.partition(_MASTER)[2].partition(":")[0]
     yield bool(master), f"the server follows another one: -imageServerHostname {master}"
     yield (

@@ -49,6 +49,8 @@ EXPIRED = CertificateError("certificate expired at 2026")
             MethodDenied("denied", "ImageServer.AddImage"),
             "without a certificate nobody may call ImageServer.AddImage",
         ),
+        (DiallingFailed("x: certificate verify failed"), "of no CA in the file"),
+        (CallError("no access to image"), "the owner group of its directory"),
         (ImageServerError("something else"), ""),
     ],
 )
