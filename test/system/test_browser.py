@@ -17,11 +17,14 @@ from axe_playwright_python.sync_playwright import Axe
 from gallery import fill
 from playwright.sync_api import Browser, expect
 from processes import Certificates, Daemon, wait_until
-from visitor import Visitor, open_browser, write_history
+from visitor import CHROMIUM, Visitor, open_browser, write_history
 
 from imageserver.web.history import HISTORY_FILE
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium"),
+]
 
 _MOST_PAGES = 400
 _MOST_SPARED = 60
