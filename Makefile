@@ -15,7 +15,7 @@ READY = $(VENV)/.ready
 DEB_BUILD = build/deb
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' imageserver/__init__.py)
 
-.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images bench-tools bench-web fuzz mutants soak kills cuts simulate screenshots clean
+.PHONY: help demo test check unit man coverage docs deb clean-room bench-gob bench-srpc bench-objects bench-images bench-replication bench-tools bench-web fuzz mutants soak kills cuts simulate screenshots clean
 
 help:
 	@echo "make demo    a server with a real tree in it (TREE=/usr, ONCE=1, PORT=...)"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-tools  how long people wait for imagetool (PARTS=add, FILES=10000)"
 	@echo "make bench-images  large images in and out, and what very many of them take"
 	@echo "make bench-web  pages with 20,000 images, and people who look at them"
+	@echo "make bench-replication  a second site (PARTS=new; SHARE=0.1 for a tenth of 10 GB)"
 	@echo "make fuzz    any bytes at decoders and scanners (SECONDS=60, TARGET=decoder; empty: all)"
 	@echo "make mutants  changes the codec in 2,000 ways, and tells which no test notices"
 	@echo "make soak    uploads, images and collections in random order (OPERATIONS=100000, SEED=1)"
@@ -83,6 +84,9 @@ bench-objects: $(READY)
 
 bench-web: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.web
+
+bench-replication: $(READY)
+	@PYTHONPATH=test $(BIN)/python -m bench.replication $(or $(SHARE),1) $(PARTS)
 
 bench-images: $(READY)
 	@PYTHONPATH=test $(BIN)/python -m bench.images

@@ -21,8 +21,15 @@ from replicas import OVER_TCP, add_image, list_names
 
 from bench.measure import Row, report
 from imageserver.index.sqlite import SqliteIndex
+from imageserver.model.file_system import FileSystem
+from imageserver.model.image import Image
 from imageserver.model.image_messages import AddImageRequest, AddImageResponse
-from imageserver.testing import make_image
+from imageserver.model.inode import (
+    DirectoryEntry,
+    DirectoryInode,
+    Inode,
+    RegularInode,
+)
 from imageserver.tool.authority import REPLICA_METHODS
 
 _MB, _MIB = 1e6, 1 << 20
@@ -101,8 +108,8 @@ class Sites:
 
 
 def fill(daemon: Daemon, count: int, size: int) -> list[bytes]:
-    """Put objects where a daemon that does not run has them; one byte of each."""
-    sizes, seeds = {}, []
+    """Put objects where a daemon that does not run has them; their hashes."""
+    sizes = {}
     block = os.urandom(size)
     for number in range(count):
         content = number.to_bytes(8, "big") + block[8:]
@@ -112,31 +119,38 @@ def fill(daemon: Daemon, count: int, size: int) -> list[bytes]:
         folder.mkdir(0o700, parents=True, exist_ok=True)
         (folder / name[4:]).write_bytes(content)
         sizes[hash_] = size
-        seeds.append(content)
     index = SqliteIndex(daemon.images / ".index.sqlite3", daemon.objects, daemon.images)
     index.open()
     index.add_objects(sizes, 0)
     index.close()
-    return seeds
+    return list(sizes)
 
 
-def add_images(daemon: Daemon, contents: list[bytes]) -> None:
+def image_of(hashes: list[bytes], size: int) -> Image:
+    """An image with a file for each object."""
+    inodes: dict[int, Inode] = {
+        number: RegularInode(0o100644, size=size, hash_=hash_)
+        for number, hash_ in enumerate(hashes, 1)
+    }
+    names = tuple(DirectoryEntry(b"file%d" % number, number) for number in inodes)
+    return Image(file_system=FileSystem(inodes, root=DirectoryInode(names, 0o40755)))
+
+
+def add_images(daemon: Daemon, hashes: list[bytes], size: int) -> None:
     """Make images of objects that are there, a thousand in each."""
     with daemon.client() as client:
-        for first in range(0, len(contents), _IN_IMAGE):
-            some = contents[first : first + _IN_IMAGE]
-            files = {f"file{number}": content for number, content in enumerate(some)}
-            request = AddImageRequest(f"image{first}", make_image(files))
+        for first in range(0, len(hashes), _IN_IMAGE):
+            some = hashes[first : first + _IN_IMAGE]
+            request = AddImageRequest(f"image{first}", image_of(some, size))
             reply = client.call("ImageServer.AddImage", request, AddImageResponse)
             assert reply == AddImageResponse(), reply
 
 
 def copy_rows(sites: Sites, count: int, size: int, target: str) -> Iterator[Row]:
     """Copy objects of one size."""
-    contents = fill(sites.master, count, size)
+    hashes = fill(sites.master, count, size)
     sites.start_master()
-    add_images(sites.master, contents)
-    contents.clear()
+    add_images(sites.master, hashes, size)
     os.sync()
     before = Taken.by(sites.master)
     sites.start_replica()

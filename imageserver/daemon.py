@@ -249,7 +249,7 @@ def makeService(options: Options) -> MultiService:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(_FAILED) from None
     if settings.log_dir:
-        LogService(output, _owner(settings)).setServiceParent(service)
+        LogService(reactor, output, _owner(settings)).setServiceParent(service)
     return service
 
 

@@ -25,6 +25,7 @@ from imageserver.objects.salvage import salvage
 from imageserver.objects.store import ObjectStore
 from imageserver.replication.bandwidth import Throttle
 from imageserver.replication.forward import Forwarder
+from imageserver.replication.image_scrub import ImageScrub
 from imageserver.replication.replicator import Replicator
 from imageserver.replication.session import Surroundings
 from imageserver.replication.state import replication_metrics
@@ -116,6 +117,15 @@ class Following:
         self.state = self.replicator.state()
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
+        self._scrub = ImageScrub(
+            reactor,
+            database,
+            workers.background,
+            settings.scrub_rate,
+            settings.scrub_interval / SECOND,
+            self.replicator.bring_again,
+        )
+        self._scrubbing: Deferred[None] | None = None
         self._forwarder = Forwarder(
             reactor, self._dial, host, port, objects, workers.disk
         )
@@ -192,6 +202,7 @@ class Following:
         if kept:
             self._log.info("kept {n} objects that were just being fetched", n=kept)
         self.replicator.start()
+        self._scrubbing = Deferred.fromCoroutine(self._scrub.run())
 
     def _look(self) -> None:
         self.state = self.replicator.state()
@@ -216,7 +227,10 @@ class Following:
         self._forwarder.stop()
         if self._starting is not None:
             await self._starting
+        self._scrub.stop()
         await self.replicator.stop()
+        if self._scrubbing is not None:
+            await self._scrubbing
         if self._repairing is not None:
             await self._repairing
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from traceback import format_exception as traceback_lines
 from types import TracebackType
+from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -247,17 +248,22 @@ class LogOutput:
 class LogService(Service):
     """Adds the files to a log that somebody else has begun: ``twistd``."""
 
-    def __init__(self, output: LogOutput, owner: tuple[int, int] | None) -> None:
+    def __init__(
+        self, reactor: Any, output: LogOutput, owner: tuple[int, int] | None
+    ) -> None:
+        self._reactor = reactor
         self._output = output
         self._owner = owner
 
     def privilegedStartService(self) -> None:
-        """Open the files; by now the process is the one that stays."""
+        """Open the files; by now the process is the one that stays.
+
+        They are closed when all services have ended, and have said so.
+        """
         self._output.start(redirect=False, owner=self._owner)
         globalLogPublisher.addObserver(self._output)
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._end)
 
-    def stopService(self) -> None:
-        """Write what waits, and close them."""
-        super().stopService()
+    def _end(self) -> None:
         globalLogPublisher.removeObserver(self._output)
         self._output.stop()

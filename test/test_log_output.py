@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from processes import wait_until
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, LogLevel
 
 from imageserver import log_output
@@ -208,13 +209,16 @@ def test_owner(tmp_path: Path) -> None:
 
 
 def test_service(tmp_path: Path) -> None:
-    """As a service it is told what others are, from start to stop."""
+    """As a service it is told what others are, until all services have ended."""
     output = LogOutput(LogOptions(tmp_path, 1, 1), time.time_ns)
-    service = LogService(output, None)
+    reactor = MemoryReactorClock()
+    service = LogService(reactor, output, None)
     service.privilegedStartService()
     service.startService()
-    Logger().info("something")
     service.stopService()
+    Logger().info("something")
+    ((end, _, _),) = reactor.triggers["after"]["shutdown"]
+    end()
     Logger().info("too late")
     assert latest(tmp_path).endswith(" something\n")
 

@@ -93,9 +93,9 @@ async def add_scanned(
     """
     upload = Upload(server, clock, sent, streams)
     feeder = _Feeder(upload, clock.callFromThread)
-    scanning = server.worker.run(scan, feeder.take)
     sending = Deferred.fromCoroutine(upload.run())
     sending.addErrback(feeder.stop)
+    scanning = server.worker.run(scan, feeder.take)
     try:
         tree: Tree = await scanning
     except ImageServerError as error:

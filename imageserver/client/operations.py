@@ -20,6 +20,7 @@ from imageserver.client.server import Server
 from imageserver.client.uploading import upload
 from imageserver.errors import ImageExists, ImageNotFound
 from imageserver.model.file_system import FileSystem
+from imageserver.model.flat_image import FlatTree, GetFlatImageResponse
 from imageserver.model.hash import hash_of
 from imageserver.model.image import Image
 from imageserver.model.image_messages import GetImageRequest, ListSelectedImagesRequest
@@ -144,8 +145,16 @@ async def compare_images(server: Server, left: str, right: str) -> list[Differen
     Raises:
         ImageNotFound: there is no such image.
     """
-    trees = [await fetch_file_system(server, name) for name in (left, right)]
-    return await server.worker.run(lambda: list(find_differences(*trees)))
+    trees = [await _fetch_flat(server, name) for name in (left, right)]
+    return await server.worker.run(find_differences, *trees)
+
+
+async def _fetch_flat(server: Server, name: str) -> FlatTree:
+    request = GetImageRequest(name)
+    response = await server.call("ImageServer.GetImage", request, GetFlatImageResponse)
+    if response.image is None or response.image.file_system is None:
+        raise ImageNotFound(f"image: {name} not found")
+    return FlatTree(response.image.file_system)
 
 
 async def add_contents(

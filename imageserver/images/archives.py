@@ -9,9 +9,10 @@ from imageserver.errors import ImageNotFound, RequestError
 from imageserver.gob import Time
 from imageserver.images.admission import admit, dismiss, measure
 from imageserver.images.archive import Archive, make_archive, read_archive
-from imageserver.images.database import ImageDatabase, told
+from imageserver.images.database import ImageDatabase
 from imageserver.images.expiration import format_duration
 from imageserver.images.secret import Secret
+from imageserver.images.telling import told
 from imageserver.model.image import ScannedImage
 from imageserver.model.names import check_image_name
 from imageserver.srpc.access import Caller

@@ -35,6 +35,7 @@ from imageserver.images.permissions import (
 )
 from imageserver.images.records import to_nanoseconds
 from imageserver.images.selection import find_latest, select
+from imageserver.images.telling import told
 from imageserver.index.base import ImageIndex, ImageRecord
 from imageserver.model.image import DirectoryMetadata, ScannedImage
 from imageserver.model.image_messages import (
@@ -166,7 +167,7 @@ class ImageDatabase:
             StoreError: it cannot be stored.
         """
         image_file = make_image_file(admitted)
-        with self._exclusively(name, f"image: {name} already being written"):
+        with self.exclusively(name, f"image: {name} already being written"):
             if self.index.image(name) is not None:
                 raise ImageExists(f"image: {name} already exists")
             if self.index.owner_group(directory_of(name)) is None:
@@ -186,7 +187,7 @@ class ImageDatabase:
         if record is None:
             raise ImageNotFound("image does not exist")
         check_image_change(self.index, caller, name, record)
-        with self._exclusively(name, f"image: {name} is being written"):
+        with self.exclusively(name, f"image: {name} is being written"):
             if self.index.image(name) != record:
                 raise ImageNotFound(f"image: {name} does not exist")
             with told(f"cannot delete image: {name}"):
@@ -211,7 +212,7 @@ class ImageDatabase:
             return
         if new_ns is not None and new_ns < record.expires_at_ns:
             raise RequestError("cannot shorten expiration time")
-        with self._exclusively(name, "image being modified"):
+        with self.exclusively(name, "image being modified"):
             if self.index.image(name) != record:
                 raise RequestError("image being modified")
             with told(f"cannot store image: {name}"):
@@ -236,7 +237,7 @@ class ImageDatabase:
     def _expire(self, record: ImageRecord) -> bool:
         name = record.name
         try:
-            with self._exclusively(name, f"image: {name} is being written"):
+            with self.exclusively(name, f"image: {name} is being written"):
                 if self.files.current(name) != record:
                     return False
                 self._log.info("auto expiring (deleting) image: {name}", name=name)
@@ -376,7 +377,7 @@ class ImageDatabase:
                 self.index.remove_directory(name)
 
     @contextmanager
-    def _exclusively(self, name: str, refusal: str) -> Iterator[None]:
+    def exclusively(self, name: str, refusal: str) -> Iterator[None]:
         """Let nobody else change an image meanwhile."""
         with self._lock:
             if name in self._busy:
@@ -387,12 +388,3 @@ class ImageDatabase:
         finally:
             with self._lock:
                 self._busy.discard(name)
-
-
-@contextmanager
-def told(what: str) -> Iterator[None]:
-    """Tell clients what could not be done, without paths of the server."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{what}: {error.strerror}") from error

@@ -55,7 +55,8 @@ _DIRECTORY_HEADER = _HEADER_BY_CLASS[DirectoryInode]
 _HEADER_AND_LENGTH = re.compile(b"(%s)(%s)" % (_HEADERS, LENGTH), re.DOTALL)
 
 
-def _make_readers() -> Readers:
+def make_readers() -> Readers:
+    """Readers of what is in canonical encoding."""
     types, position = WireTypes(), 0
     while position < len(_DEFINITIONS):
         message, position = gob.next_message(_DEFINITIONS, position, _LIMITS)
@@ -96,7 +97,7 @@ class StoredTree:
             GobDecodeError: it is not what it should be.
         """
         self.data = data
-        self._readers = _make_readers()
+        self._readers = make_readers()
         cursor = Cursor(data, _LIMITS)
         numbers: list[int] = []
         starts: list[int] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from imageserver.errors import ConnectionFailed
@@ -51,6 +51,8 @@ class Connections:
         self._dialling.add(dialling)
         try:
             connection = await dialling
+        except CancelledError:
+            raise ConnectionFailed(_ENDED) from None
         finally:
             self._dialling.discard(dialling)
         self._open.add(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import attrs
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.logger import Logger
 
 from imageserver.errors import ImageServerError, ReplicationStopped
@@ -50,6 +50,7 @@ class Replicator:
         self._rate = Rate()
         self._rests = Rests(around.clock)
         self._session: Session | None = None
+        self._checking: Deferred[None] | None = None
         self._running: Deferred[None] | None = None
         self._has_ended = False
         self._is_changing = False
@@ -89,6 +90,8 @@ class Replicator:
         """Follow no more, and wait until everything has ended."""
         self._has_ended = True
         self._rests.end()
+        if self._checking is not None:
+            self._checking.cancel()
         if self._session is not None:
             self._session.stop()
         if self._running is not None:
@@ -122,9 +125,12 @@ class Replicator:
     async def _follow(self) -> None:
         around = self._around
         self._phase = Phase.CONNECTING
-        await check_chain(around.clock, around.dial, self.address, self.recognition)
-        if self._has_ended:
-            return
+        check = check_chain(around.clock, around.dial, self.address, self.recognition)
+        self._checking = Deferred.fromCoroutine(check)
+        try:
+            await self._checking
+        except CancelledError:
+            raise ReplicationStopped from None
         self._session = Session(around, self.plan, self._counters, self._progressed)
         await self._session.run(self._connected)
 
@@ -184,6 +190,12 @@ class Replicator:
             await waiting
         except TimeoutError:
             return
+
+    def bring_again(self, name: str) -> None:
+        """An image that was here is not any more."""
+        if self._session is not None and self.plan.is_listed:
+            self.plan.hurry(name, self._around.clock.seconds())
+            self._session.dispatch()
 
     def dispatch(self) -> None:
         """Begin what can be done now."""

@@ -19,6 +19,7 @@ from imageserver.tool.session import DiallingFailed, Session, access_of
 FAILED = 1
 _INTERRUPTED = 130
 _CLEANING_UP_S = 2.0
+_OBJECTS = 100_000  # between two looks for garbage; inodes are many, and none is any
 
 MakeSession = Callable[[Any], Session[Any]]
 
@@ -33,6 +34,7 @@ def run(command: Command, arguments: Sequence[str], make_session: MakeSession) -
     """
     command.load()
     gc.freeze()  # what was imported stays
+    gc.set_threshold(_OBJECTS)
     gc.enable()
     codes: list[int] = []
     sessions: list[Session[Any]] = []

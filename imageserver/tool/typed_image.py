@@ -18,9 +18,11 @@ import attrs
 
 from imageserver import gob
 from imageserver.errors import DecodeError, ImageNotFound, ImageServerError
+from imageserver.flags import SECOND
 from imageserver.gob import Limits
 from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter, Matcher
+from imageserver.model.flat_image import FlatImage, FlatTree, GetFlatImageResponse
 from imageserver.model.image import Annotation, Image
 from imageserver.model.image_messages import FindLatestImageRequest, GetImageRequest
 from imageserver.model.triggers import Triggers
@@ -149,6 +151,52 @@ async def load_image(session: ImageSession, text: str) -> Loaded:
         return Loaded(None, tree)
     image = await session.blocking(_read, typed.rest, Image)
     return Loaded(image, image.file_system)
+
+
+@attrs.frozen
+class LoadedFlat:
+    """An image to be compared.
+
+    Attributes:
+        tree: its file system.
+        filter: its filter, if it has one.
+    """
+
+    tree: FlatTree
+    filter: Filter | None
+
+
+async def load_flat(session: ImageSession, text: str) -> LoadedFlat:
+    """An image to be compared; its inodes are not decoded.
+
+    Raises:
+        ImageServerError: there is none, or it cannot be read.
+    """
+    typed = TypedImage.parse(text)
+    if typed.letter in "df":
+        loaded = await load_image(session, text)
+        tree = await session.blocking(FlatTree.of, loaded.file_system)
+        return LoadedFlat(tree, None)
+    image: FlatImage | None
+    if typed.letter == "l":
+        image = await session.blocking(_read, typed.rest, FlatImage)
+    else:
+        name = await find_name(session, typed)
+        request = GetImageRequest(name, timeout_ns=session.settings.timeout)
+        server = await session.server()
+        response = await server.call(
+            "ImageServer.GetImage",
+            request,
+            GetFlatImageResponse,
+            patience_s=max(0, session.settings.timeout) / SECOND,
+        )
+        image = response.image
+        if image is None:
+            raise ImageNotFound(f"image: {name} not found")
+    assert image is not None  # noqa: S101 - a file has one
+    if image.file_system is None:
+        raise ImageServerError("FileSystem data not available")
+    return LoadedFlat(FlatTree(image.file_system), image.filter)
 
 
 async def load_metadata(session: ImageSession, text: str) -> Loaded:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from imageserver.model.file_system import FileSystem
-from imageserver.model.inode import DirectoryInode, Inode
+from imageserver.model.flat_image import ROOT, FlatTree
+from imageserver.model.inode import Inode
 from imageserver.model.likeness import compare
-from imageserver.model.paths import walk
 
 
 class Change(enum.Enum):
@@ -41,43 +40,104 @@ class Difference:
     aspects: tuple[str, ...] = ()
 
 
-def find_differences(left: FileSystem, right: FileSystem) -> Iterator[Difference]:
-    """What differs, in the order of the paths' bytes."""
-    lefts = {node.path: node for node in walk(left)}
-    rights = {node.path: node for node in walk(right)}
-    left_names = _first_names(left)
-    right_names = _first_names(right)
-    for path in sorted(lefts.keys() | rights.keys()):
-        before, after = lefts.get(path), rights.get(path)
-        if before is None:
-            assert after is not None  # noqa: S101 - one of them has it
-            yield Difference(path, Change.ADDED, None, after.inode)
-        elif after is None:
-            yield Difference(path, Change.REMOVED, before.inode, None)
+def find_differences(left: FlatTree, right: FlatTree) -> list[Difference]:
+    """What differs, in the order of the paths' bytes.
+
+    Raises:
+        GobDecodeError: a tree contradicts itself.
+    """
+    found = {item.path: item for item in _compare(left, right)}
+    left_links, right_links = left.shared(), right.shared()
+    for path in left_links.keys() | right_links.keys():
+        if left_links.get(path) != right_links.get(path):
+            _note_links(found, path, left, right)
+    return [found[path] for path in sorted(found)]
+
+
+def _compare(left: FlatTree, right: FlatTree) -> Iterator[Difference]:
+    """Directory by directory, without regard to links."""
+    lefts, rights = left.directories, right.directories
+    unvisited = [(b"", ROOT, ROOT)]
+    seen: set[bytes] = {ROOT}
+    while unvisited:
+        path, one, two = unvisited.pop()
+        if left.attributes(one) != right.attributes(two):
+            inodes = left.inode(one), right.inode(two)
+            yield Difference(path or b"/", Change.CHANGED, *inodes, ("metadata",))
+        ours, theirs = lefts[one], rights[two]
+        others = dict(zip(theirs.names, theirs.numbers, strict=True))
+        for name, number in zip(ours.names, ours.numbers, strict=True):
+            other = others.pop(name, None)
+            child = path + b"/" + name
+            if other is None:
+                yield from _one_sided(left, child, number, Change.REMOVED)
+            elif number in lefts and other in rights:
+                if number not in seen:
+                    seen.add(number)
+                    unvisited.append((child, number, other))
+            elif left.inodes.get(number) != right.inodes.get(other):
+                yield from _changed(left, right, child, (number, other))
+        for name, number in others.items():
+            yield from _one_sided(right, path + b"/" + name, number, Change.ADDED)
+
+
+def _changed(
+    left: FlatTree, right: FlatTree, path: bytes, numbers: tuple[bytes, bytes]
+) -> Iterator[Difference]:
+    """A path that is another thing; a directory takes all that is in it with it."""
+    one, two = numbers
+    before, after = left.inode(one), right.inode(two)
+    likeness = compare(before, after)
+    aspects: tuple[str, ...] = ("type",)
+    if likeness.type:
+        content = () if likeness.data else ("content",)
+        metadata = () if likeness.metadata else ("metadata",)
+        aspects = content + metadata
+    if aspects:
+        yield Difference(path, Change.CHANGED, before, after, aspects)
+    if one in left.directories:
+        for below, number in left.walk(path, one):
+            yield Difference(below, Change.REMOVED, left.inode(number), None)
+    if two in right.directories:
+        for below, number in right.walk(path, two):
+            yield Difference(below, Change.ADDED, None, right.inode(number))
+
+
+def _one_sided(
+    tree: FlatTree, path: bytes, number: bytes, change: Change
+) -> Iterator[Difference]:
+    """A path and what is below it, which only one of them has."""
+    paths = [(path, number)]
+    if number in tree.directories:
+        paths += tree.walk(path, number)
+    for each, of in paths:
+        inode = tree.inode(of)
+        if change is Change.ADDED:
+            yield Difference(each, change, None, inode)
         else:
-            aspects = _aspects(before.inode, after.inode)
-            if left_names[before.number] != right_names[after.number]:
-                aspects = (*aspects, "links")
-            if aspects:
-                inodes = before.inode, after.inode
-                yield Difference(path, Change.CHANGED, *inodes, aspects)
+            yield Difference(each, change, inode, None)
 
 
-def _aspects(left: Inode, right: Inode) -> tuple[str, ...]:
-    likeness = compare(left, right)
-    if not likeness.type:
-        return ("type",)
-    aspects = []
-    if not likeness.data and not isinstance(left, DirectoryInode):
-        aspects.append("content")
-    if not likeness.metadata:
-        aspects.append("metadata")
-    return tuple(aspects)
+def _note_links(
+    found: dict[bytes, Difference], path: bytes, left: FlatTree, right: FlatTree
+) -> None:
+    """A path that is on both sides has other links."""
+    known = found.get(path)
+    if known is not None and known.change is not Change.CHANGED:
+        return
+    if known is None:
+        one, two = (_find(tree, path) for tree in (left, right))
+        if one is None or two is None:
+            return
+        known = Difference(path, Change.CHANGED, one, two)
+    found[path] = attrs.evolve(known, aspects=(*known.aspects, "links"))
 
 
-def _first_names(file_system: FileSystem) -> dict[int, bytes]:
-    """The first name of each inode: names that share one have the same here."""
-    names: dict[int, bytes] = {}
-    for node in walk(file_system):
-        names[node.number] = min(names.get(node.number, node.path), node.path)
-    return names
+def _find(tree: FlatTree, path: bytes) -> Inode | None:
+    number = ROOT
+    for name in path.split(b"/")[1:]:
+        entries = tree.directories.get(number)
+        if entries is None or name not in entries.names:
+            return None
+        number = entries.numbers[entries.names.index(name)]
+    return tree.inode(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import attrs
@@ -20,10 +21,11 @@ from imageserver.model.image_messages import (
 )
 from imageserver.objects.base import Outcome
 from imageserver.objects.intake import Intake
+from imageserver.replication.image_scrub import ImageScrub
 from imageserver.replication.rules import Rules
 from imageserver.replication.state import Phase, numbers, replication_metrics
 from imageserver.srpc.client import Connection
-from imageserver.testing import POWERFUL, make_caller, make_image, scanned
+from imageserver.testing import POWERFUL, InlineWorker, make_caller, make_image, scanned
 
 MASTER, REPLICA = 1, 2
 
@@ -248,3 +250,43 @@ def test_additions_that_fail(network: Network, master, replica: MemoryReplica) -
     assert passed[1] == outcomes[1]
     again = network.run(forwarding.pass_on(outcomes[:1]))
     assert again == passed[:1]
+
+
+def test_image_scrub(network: Network, master, replica: MemoryReplica) -> None:
+    """An image file that went bad is found, put aside, and fetched again."""
+    add(master, "other", b"other")
+    network.pump(1)
+    path = replica.database.path("image")
+    good = path.read_bytes()
+    status = path.stat()
+    path.write_bytes(good[:100] + b"?" + good[101:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    scrub = ImageScrub(
+        network.clock,
+        replica.database,
+        InlineWorker(),
+        1 << 20,
+        60,
+        replica.replicator.bring_again,
+    )
+    scrubbing = Deferred.fromCoroutine(scrub.run())
+    network.pump(5)
+    assert path.read_bytes() == good
+    assert replica.database.quarantine.names() == ["image~"]
+    assert sorted(replica.index.image_names()) == ["image", "other"]
+    scrub.stop()
+    assert scrubbing.called
+
+
+def test_stop_while_dialling(tmp_path, network: Network) -> None:
+    """A master that does not answer keeps nobody from stopping."""
+    silence: Deferred[Connection] = Deferred()
+
+    async def dial(_host: str, _port: int) -> Connection:
+        return await silence
+
+    network.dial = dial  # type: ignore[method-assign]
+    site = MemoryReplica(tmp_path / "lonely", network, REPLICA, ("silent", MASTER))
+    network.pump()
+    site.close()
+    assert site.replicator.state().phase is Phase.STOPPED

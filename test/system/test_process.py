@@ -180,11 +180,14 @@ def test_twistd(stopped_daemon: Daemon) -> None:
         f"--pidfile={stopped_daemon.root / 'twistd.pid'}",
         "imageserver",
     ]
-    stopped_daemon.start(command=launcher + stopped_daemon.command()[3:])
+    logs = stopped_daemon.root / "logs"
+    flags = stopped_daemon.command(f"-logDir={logs}")[3:]
+    stopped_daemon.start(command=launcher + flags)
     assert stopped_daemon.imagetool("mkdir", "dir").returncode == 0
     # twistd stops everything, then ends itself by the signal that it got.
     assert stopped_daemon.stop() == -signal.SIGTERM
     assert b"stopped" in stopped_daemon.log_bytes()
+    assert " stopped\n" in (logs / "latest").read_text()
     code, error = run([*launcher, "-nonsense"])
     assert code == 2
     assert "flag provided but not defined: -nonsense" in error

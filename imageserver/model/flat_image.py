@@ -1,0 +1,252 @@
+"""Images as clients compare them: what is in the inodes is copied, not decoded.
+
+As objects the inodes of a large image take seconds; to find out what is different in
+two images takes their bytes only, and where each begins.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+
+import attrs
+
+from imageserver import gob
+from imageserver.errors import GobDecodeError
+from imageserver.gob import STRING, UINT, Limits, Struct
+from imageserver.gob.cursor import Cursor
+from imageserver.gob.patterns import read_number
+from imageserver.gob.primitives import read_uint
+from imageserver.gob.reader import Reader, Steps
+from imageserver.gob.readers import Readers
+from imageserver.model import inode_scan
+from imageserver.model.file_system import FileSystem
+from imageserver.model.image import ImageMetadata
+from imageserver.model.inode import INODES, DirectoryInode, Inode, RegularInode
+from imageserver.model.inode_scan import TABLE
+from imageserver.model.inode_table import Entries
+from imageserver.model.stored_tree import make_readers
+
+ROOT = b""
+"""Stands for the number of the root, which has none."""
+
+_LIMITS = Limits(message_bytes=1 << 30)
+_READERS = make_readers()
+_ENCODER = gob.Encoder()
+_ENCODER.define(TABLE)
+_HEADER_BY_CLASS = {
+    cls: _ENCODER.interface_header(name, Struct(cls))
+    for cls, name in INODES.by_class.items()
+}
+_CLASS_BY_HEADER = {header: cls for cls, header in _HEADER_BY_CLASS.items()}
+_DIRECTORY = _HEADER_BY_CLASS[DirectoryInode]
+
+
+@attrs.define(eq=False)
+class FlatTable:
+    """Inodes by their numbers; both as they are encoded.
+
+    Attributes:
+        inodes: header (which tells the class) and content; of regular inodes, which
+            are most, the content only.
+        directories: what is in each of those that are directories.
+    """
+
+    inodes: dict[bytes, bytes] = attrs.Factory(dict)
+    directories: dict[bytes, Entries] = attrs.Factory(dict)
+
+
+class _Collect(inode_scan._Scan):
+    """A pass that looks at no more of inodes than where they end."""
+
+    def __init__(self, readers: Readers) -> None:
+        super().__init__(readers)
+        self._inodes: dict[bytes, bytes] = {}
+
+    def run(self, cursor: Cursor) -> Steps:
+        start = cursor.position
+        count = read_uint(cursor)
+        cursor.position = start
+        table = yield from super().run(cursor)
+        if len(self._inodes) != count:
+            raise GobDecodeError("an inode table that contradicts itself")
+        return FlatTable(self._inodes, table.directories)
+
+    def _pass_usual(self, cursor: Cursor, limit: int) -> int:
+        data, position, match = cursor.data, cursor.position, inode_scan._ANY.match
+        inodes, passed = self._inodes, 0
+        regular = self._regular_headers[0]
+        while passed < limit and (found := match(data, position)):
+            number, header, length = found.groups()
+            if header == regular:
+                start = found.end()
+                position = start + read_number(length)
+                inodes[number] = data[start:position]
+            else:
+                self._piece.clear()
+                other = self._pass_other(cursor, position)
+                if other is None:
+                    break
+                position = other[1]
+                self._keep(number)
+            passed += 1
+        cursor.position = position
+        self._piece.clear()
+        return passed
+
+    def _read_any(self, cursor: Cursor) -> Steps:
+        self._piece.clear()
+        before = len(self._table.numbers)
+        known = set(self._table.numbers)
+        yield from super()._read_any(cursor)
+        if len(self._table.numbers) > before:
+            (number,) = self._table.numbers - known
+            self._keep(number)
+
+    def _keep(self, number: bytes) -> None:
+        """Keep the inode that was encoded last."""
+        found = inode_scan._ANY.match(self._piece)
+        if found is None:
+            raise GobDecodeError("an inode is nil")
+        is_regular = found[2] == _HEADER_BY_CLASS[RegularInode]
+        header = b"" if is_regular else found[2]
+        self._inodes[number] = header + bytes(self._piece[found.end() :])
+
+
+def _collector(readers: Readers) -> Reader:
+    def collect(cursor: Cursor) -> Steps:
+        return (yield from _Collect(readers).run(cursor))
+
+    return Reader(collect, resumable=True)
+
+
+@gob.struct("FileSystem")
+class FlatFileSystem:
+    """A file system with such a table."""
+
+    table: FlatTable | None = gob.field("InodeTable", gob.Scanned(TABLE, _collector))
+    regular_count: int = gob.field("NumRegularInodes", UINT)
+    root: DirectoryInode = gob.field(
+        "DirectoryInode", gob.Struct(DirectoryInode), embedded=True
+    )
+
+
+@gob.struct("Image")
+class FlatImage(ImageMetadata):
+    """An image with such a file system."""
+
+    file_system: FlatFileSystem | None = gob.field(
+        "FileSystem", gob.Pointer(gob.Struct(FlatFileSystem))
+    )
+
+
+@gob.struct("GetImageResponse")
+class GetFlatImageResponse:
+    """``None``: there is no such image."""
+
+    image: FlatImage | None = gob.field("Image", gob.Pointer(gob.Struct(FlatImage)))
+    information_database_url: str = gob.field("InformationDatabaseURL", STRING)
+
+
+class FlatTree:
+    """Looks into such a file system.
+
+    Attributes:
+        inodes: see :class:`FlatTable`.
+        directories: likewise; the root is one of them.
+        regular_count: how many inodes are files.
+    """
+
+    def __init__(self, file_system: FlatFileSystem) -> None:
+        """Look into ``file_system``."""
+        table = file_system.table or FlatTable()
+        self.inodes = table.inodes
+        self.regular_count = file_system.regular_count
+        self._root = file_system.root
+        self.directories = {**table.directories, ROOT: Entries.of(file_system.root)}
+
+    @classmethod
+    def of(cls, file_system: FileSystem) -> FlatTree:
+        """A file system that was decoded, or scanned from a disk."""
+        table = FlatTable()
+        for number, inode in (file_system.inodes or {}).items():
+            content = bytearray()
+            kind = type(inode)
+            _ENCODER.write_value(content, inode, kind)
+            header = b"" if kind is RegularInode else _HEADER_BY_CLASS[kind]
+            encoded = gob.uint_bytes(number)
+            table.inodes[encoded] = header + bytes(content)
+            if isinstance(inode, DirectoryInode):
+                table.directories[encoded] = Entries.of(inode)
+        flat = FlatFileSystem(table, file_system.regular_count, file_system.root)
+        return cls(flat)
+
+    def attributes(self, number: bytes) -> object:
+        """Mode and owner of a directory, in a form that can be compared."""
+        if number == ROOT:
+            return self._root.mode, self._root.uid, self._root.gid
+        content = self.inodes[number][len(_DIRECTORY) :]
+        entries = self.directories[number]
+        if not entries.names:
+            return content
+        # What is behind the last entry; fields are numbered from there, not from the
+        # beginning: both are brought to one form.
+        name = entries.names[-1]
+        last = b"%s%s\1%s\0" % (gob.uint_bytes(len(name)), name, entries.numbers[-1])
+        rest = content[content.rindex(last) + len(last) :]
+        return bytes([rest[0] and rest[0] + 1]) + rest[1:]
+
+    def inode(self, number: bytes) -> Inode:
+        """An inode.
+
+        Raises:
+            GobDecodeError: there is no such inode, or it is damaged.
+        """
+        if number == ROOT:
+            return self._root
+        raw = self.inodes.get(number)
+        if raw is None:
+            raise GobDecodeError(f"there is no inode {read_number(number)}")
+        cls: type = RegularInode
+        start = 0
+        for header, kind in _CLASS_BY_HEADER.items():
+            if raw.startswith(header):
+                cls, start = kind, len(header)
+        reader = _READERS.top_level(_ENCODER.type_id(cls), Struct(cls))
+        try:
+            inode: Inode = reader.read(Cursor(raw[start:], _LIMITS))
+        except IndexError as error:
+            raise GobDecodeError("unexpected end of an inode") from error
+        return inode
+
+    def walk(
+        self, path: bytes = b"", number: bytes = ROOT
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Paths and inode numbers of all that is below a directory, in some order."""
+        unvisited = [(path, number)]
+        seen = {number}
+        while unvisited:
+            path, number = unvisited.pop()
+            entries = self.directories[number]
+            for name, child in zip(entries.names, entries.numbers, strict=True):
+                child_path = path + b"/" + name
+                yield child_path, child
+                if child in self.directories:
+                    if child in seen:
+                        raise GobDecodeError("a directory is reached twice")
+                    seen.add(child)
+                    unvisited.append((child_path, child))
+
+    def shared(self) -> dict[bytes, frozenset[bytes]]:
+        """The names of inodes that have several, by the path of each."""
+        numbers = chain.from_iterable(e.numbers for e in self.directories.values())
+        shared = {number for number, count in Counter(numbers).items() if count > 1}
+        if not shared:
+            return {}
+        paths: dict[bytes, set[bytes]] = {number: set() for number in shared}
+        for path, number in self.walk():
+            if number in shared:
+                paths[number].add(path)
+        groups = [frozenset(group) for group in paths.values()]
+        return {path: group for group in groups for path in group}
