@@ -126,6 +126,14 @@ def test_certificates(server: Server) -> None:
     assert "/etc/x" not in body + json_body
 
 
+def test_health_agent(server: Server) -> None:
+    """There is a link to the health agent of the same machine, whatever it is called."""
+    _, _, body = server.fetch("/", host="images.example.com:6971")
+    assert b'href="http://images.example.com:6910/"' in body
+    _, _, body = server.fetch("/", host='"><script>:1')
+    assert b"<script>" not in body.replace(b'<script src="/static', b"")
+
+
 def test_json(server: Server) -> None:
     """The same page as JSON."""
     status, headers, body = server.get("/?output=json")
@@ -226,6 +234,15 @@ def test_long_lines_in_the_log(server: Server) -> None:
     assert line.startswith("GET /xxx")
     assert line.endswith(": 404")
     assert len(line) < 400
+
+
+def test_files_of_pages_in_the_log(server: Server) -> None:
+    """Style sheets and the like are not logged, unless something is wrong with them."""
+    with capturedLogs() as events:
+        server.get("/static/style.css")
+        server.get("/static/nothing")
+    (line,) = [formatEvent(event) for event in events]
+    assert line.startswith("GET /static/nothing")
 
 
 def test_reading_only(server: Server) -> None:
