@@ -127,7 +127,7 @@ def test_certificates(server: Server) -> None:
 
 
 def test_health_agent(server: Server) -> None:
-    """There is a link to the health agent of the same machine, whatever it is called."""
+    """There is a link to the health agent of the same machine, by its name."""
     _, _, body = server.fetch("/", host="images.example.com:6971")
     assert b'href="http://images.example.com:6910/"' in body
     _, _, body = server.fetch("/", host='"><script>:1')
