@@ -195,6 +195,16 @@ def test_live_numbers(visitor: Visitor, daemon: Daemon) -> None:
     expect(uptime).not_to_have_text(before, timeout=12_000)
 
 
+def test_silence(browser: Browser, daemon: Daemon) -> None:
+    """When nothing comes any more, the page says for how long."""
+    visitor = Visitor(browser, daemon)
+    visitor.page.clock.install()
+    page = visitor.open("/")
+    page.clock.fast_forward(14_000)
+    expect(page.locator("#live")).to_have_text(re.compile("no answer for 1[2-9] s"))
+    visitor.context.close()
+
+
 def test_leaving(daemon: Daemon) -> None:
     """Whoever leaves in the middle of an answer leaves no trace."""
     addresses = ("/events", "/listImage?base/web/1", f"/getObject?{'0' * 128}")
