@@ -38,7 +38,7 @@ def test_attention(server: Server) -> None:
     server.calls.policy = Policy(insecure=True)
     (server.objects.directory / ".quarantine").mkdir()
     for name in "abc":
-        (server.objects.directory / ".quarantine" / name).touch()
+        (server.objects.directory / ".quarantine" / name).write_bytes(b"1234")
     server.calls.accounting.methods["S.Open"].crashed = 2
     server.progress.finished = False
     server.progress.total = 7
@@ -47,6 +47,7 @@ def test_attention(server: Server) -> None:
     places = [body.index(text) for text in texts]
     assert places == sorted(places)
     assert "Nothing needs attention" not in body
+    assert 'in quarantine <b class="num">12 B</b>' in body
 
 
 def test_no_check_yet(server: Server) -> None:
