@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from imageserver.errors import ReplicationStopped, RequestError
 from imageserver.images.missing import MissingObjects
+from imageserver.images.verification import put_aside
 from imageserver.model.filter import Matcher
 from imageserver.model.hash import hash_of
 from imageserver.model.image_messages import (
@@ -21,6 +22,7 @@ from imageserver.model.image_messages import (
 )
 from imageserver.objects.base import Outcome
 from imageserver.objects.intake import Intake
+from imageserver.quarantine import QUARANTINE
 from imageserver.replication.image_scrub import ImageScrub
 from imageserver.replication.rules import Rules
 from imageserver.replication.state import Phase, numbers, replication_metrics
@@ -290,3 +292,20 @@ def test_stop_while_dialling(tmp_path, network: Network) -> None:
     network.pump()
     site.close()
     assert site.replicator.state().phase is Phase.STOPPED
+
+
+def test_damaged_on_the_master(network: Network, master, replica) -> None:
+    """A replica keeps the good copy of an image that was damaged on the master."""
+    put_aside(master.database, "image", "damaged")
+    for link in network.links:
+        link.left.abortConnection()
+    network.pump(20)
+    state = replica.replicator.state()
+    assert (state.phase, state.sessions, state.failures) == (Phase.IN_STEP, 2, ())
+    assert replica.index.image_names() == ["image"]
+    (file,) = master.database.quarantine.names()
+    (master.database.directory / QUARANTINE / file).unlink()
+    for link in network.links:
+        link.left.abortConnection()
+    network.pump(20)
+    assert replica.index.image_names() == []
