@@ -73,6 +73,14 @@ class Quarantine:
                 self._directory / name, self._directory / (name + REPLACED)
             )
 
+    def size_bytes(self) -> int:
+        """How much the files have that are here."""
+        size = 0
+        for name in self.names():
+            with suppress(OSError):  # somebody may take them away meanwhile
+                size += os.lstat(self._directory / name).st_size
+        return size
+
     def names(self) -> list[str]:
         """The names of the files that are here; none if nobody can tell."""
         try:

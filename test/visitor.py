@@ -13,7 +13,7 @@ from processes import Daemon
 
 from imageserver.web.history import HOUR_S, History, Stored
 
-_CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = Path("/usr/bin/chromium")
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def open_browser() -> Iterator[Browser]:
     """A browser without a window."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=_CHROMIUM,
+            executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
         yield browser

@@ -14,6 +14,7 @@ _NO_BODY = (
     b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
 _LONGEST_LOGGED = 256
+_STATIC = b"/static/"
 
 
 class _Channel(HTTPChannel):
@@ -84,7 +85,9 @@ class Site(server.Site):
     _log = Logger()
 
     def log(self, request: HTTPRequest) -> None:
-        """See ``HTTPFactory``."""
+        """See ``HTTPFactory``; what belongs to pages is not worth a line each time."""
+        if request.uri.startswith(_STATIC) and request.code < BAD_REQUEST:
+            return
         address = request.getClientAddress()
         self._log.info(
             "{method} {uri} from {host}:{port}: {code}",

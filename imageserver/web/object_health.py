@@ -54,6 +54,7 @@ class ObjectHealth:
         last_pass: the last complete one.
         quarantined_objects: damaged objects that were put aside.
         quarantined_images: damaged images, and metadata of directories.
+        quarantined_bytes: the size of these objects.
         looked_at: whether all files of objects were looked at since the start.
         missing_objects: objects that images need, as far as that is known.
         missing: a limited number of them.
@@ -69,6 +70,7 @@ class ObjectHealth:
     last_pass: Pass | None
     quarantined_objects: int
     quarantined_images: int
+    quarantined_bytes: int
     looked_at: bool
     missing_objects: int
     missing: tuple[Missing, ...]
@@ -112,6 +114,7 @@ class ObjectHealthSource:
             last_pass=_show(scrub.last if scrub else None),
             quarantined_objects=len(self.store.quarantine.names()),
             quarantined_images=len(self.database.quarantine.names()),
+            quarantined_bytes=self.store.quarantine.size_bytes(),
             looked_at=findings is not None,
             missing_objects=totals.missing_objects if findings else 0,
             missing=tuple(

@@ -31,6 +31,7 @@ _PATIENCE_S = 5.0
 _MOST = 1_000
 _READ_BYTES = 1 << 20
 _VIEWED_BYTES = 64 << 10
+_FORM_FIELD = "hash="
 
 
 @attrs.frozen
@@ -67,7 +68,7 @@ class ObjectPage:
 
     def show(self, visit: Visit) -> Answer:
         """The object of that hash, and who uses it."""
-        hash_ = parse_hash(visit.query.names[-1])
+        hash_ = parse_hash(visit.query.names[-1].removeprefix(_FORM_FIELD))
         size = self._objects.sizes((hash_,)).get(hash_)
         count = self._lookup.summaries.reference_counts_of((hash_,)).get(hash_, 0)
         if size is None and not count:

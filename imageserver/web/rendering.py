@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 import attrs
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 
 import imageserver
 from imageserver.web import answer, links
@@ -65,20 +65,26 @@ class Frame:
 
 def _edition() -> str:
     """Tells browsers whether they have the style sheet that goes with the pages."""
-    digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(
-        (resources.files("imageserver.web") / "static").iterdir(), key=str
-    ):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    texts = sorted(_read("static").items())
+    return hashlib.blake2b(repr(texts).encode(), digest_size=6).hexdigest()
+
+
+def _read(folder: str) -> dict[str, str]:
+    """The files of a folder of this package, by name."""
+    files = resources.files("imageserver.web") / folder
+    return {file.name: file.read_text() for file in files.iterdir()}
 
 
 @cache
 def _make_environment() -> Environment:
-    """All templates, read once: compiling them takes half a second."""
+    """All templates.
+
+    They are read now: later the process may be somebody who cannot. Compiling all would
+    take half a second; each is when it is first used.
+    """
     environment = Environment(
         auto_reload=False,
-        loader=PackageLoader("imageserver.web"),
+        loader=DictLoader(_read("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -106,8 +112,6 @@ def _make_environment() -> Environment:
         ns=_NANOSECONDS,
         edition=_edition(),
     )
-    for name in environment.list_templates():
-        environment.get_template(name)
     return environment
 
 
@@ -115,7 +119,6 @@ class Renderer:
     """Renders templates within the frame. May be used from any thread."""
 
     def __init__(self, frame: Frame) -> None:
-        """Read all templates now: later the process may be somebody who cannot."""
         self.frame = frame
         self._environment = _make_environment()
 

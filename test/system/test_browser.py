@@ -17,11 +17,14 @@ from axe_playwright_python.sync_playwright import Axe
 from gallery import fill
 from playwright.sync_api import Browser, expect
 from processes import Certificates, Daemon, wait_until
-from visitor import Visitor, open_browser, write_history
+from visitor import CHROMIUM, Visitor, open_browser, write_history
 
 from imageserver.web.history import HISTORY_FILE
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium"),
+]
 
 _MOST_PAGES = 400
 _MOST_SPARED = 60
@@ -190,6 +193,16 @@ def test_live_numbers(visitor: Visitor, daemon: Daemon) -> None:
     uptime = page.locator("[data-live=uptime]").first
     before = uptime.inner_text()
     expect(uptime).not_to_have_text(before, timeout=12_000)
+
+
+def test_silence(browser: Browser, daemon: Daemon) -> None:
+    """When nothing comes any more, the page says for how long."""
+    visitor = Visitor(browser, daemon)
+    visitor.page.clock.install()
+    page = visitor.open("/")
+    page.clock.fast_forward(14_000)
+    expect(page.locator("#live")).to_have_text(re.compile("no answer for 1[2-9] s"))
+    visitor.context.close()
 
 
 def test_leaving(daemon: Daemon) -> None:

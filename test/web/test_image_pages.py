@@ -340,6 +340,7 @@ def test_objects_and_paths(server: Server) -> None:
     assert text.split("\n")[:-1] == [*sorted(ALL[:3]), "other/plain"]
     assert server.text("/findPath?path=/etc/nothing&output=text") == ""
     assert "base/web/1" in server.text("/findPath?path=/etc/passwd")
+    assert server.json(f"/object?hash={hash_hex}&output=json") == values
     assert server.fetch(f"/object?{'0' * 128}")[0] == 404
     assert server.fetch("/object?xyz")[0] == 400
 

@@ -196,9 +196,9 @@ def test_no_markup(server: Server) -> None:
 _ATTRIBUTES = frozenset(
     "action aria-current aria-hidden aria-label aria-labelledby aria-sort autocomplete"
     " charset class colspan content data-copy data-fetch data-filter data-live"
-    " data-table defer d for height hidden href id lang max method name placeholder"
-    " points preserveaspectratio rel role scope src tabindex title type value viewbox"
-    " width x x1 x2 y1 y2".split()
+    " data-table defer d for height hidden href id lang max maxlength method name"
+    " placeholder points preserveaspectratio rel role scope src tabindex title type"
+    " value viewbox width x x1 x2 y1 y2".split()
 )
 
 

@@ -38,7 +38,7 @@ def test_attention(server: Server) -> None:
     server.calls.policy = Policy(insecure=True)
     (server.objects.directory / ".quarantine").mkdir()
     for name in "abc":
-        (server.objects.directory / ".quarantine" / name).touch()
+        (server.objects.directory / ".quarantine" / name).write_bytes(b"1234")
     server.calls.accounting.methods["S.Open"].crashed = 2
     server.progress.finished = False
     server.progress.total = 7
@@ -47,6 +47,7 @@ def test_attention(server: Server) -> None:
     places = [body.index(text) for text in texts]
     assert places == sorted(places)
     assert "Nothing needs attention" not in body
+    assert 'in quarantine <b class="num">12 B</b>' in body
 
 
 def test_no_check_yet(server: Server) -> None:
@@ -124,6 +125,14 @@ def test_certificates(server: Server) -> None:
     assert values["certificates"][1]["file"] == "CA.pem"
     assert values["certificates_outdated"]
     assert "/etc/x" not in body + json_body
+
+
+def test_health_agent(server: Server) -> None:
+    """There is a link to the health agent of the same machine, by its name."""
+    _, _, body = server.fetch("/", host="images.example.com:6971")
+    assert b'href="http://images.example.com:6910/"' in body
+    _, _, body = server.fetch("/", host='"><script>:1')
+    assert b"<script>" not in body.replace(b'<script src="/static', b"")
 
 
 def test_json(server: Server) -> None:
@@ -226,6 +235,15 @@ def test_long_lines_in_the_log(server: Server) -> None:
     assert line.startswith("GET /xxx")
     assert line.endswith(": 404")
     assert len(line) < 400
+
+
+def test_files_of_pages_in_the_log(server: Server) -> None:
+    """Style sheets and the like are not logged, unless something is wrong with them."""
+    with capturedLogs() as events:
+        server.get("/static/style.css")
+        server.get("/static/nothing")
+    (line,) = [formatEvent(event) for event in events]
+    assert line.startswith("GET /static/nothing")
 
 
 def test_reading_only(server: Server) -> None:
