@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tool_pages import commands_page
 from twisted.internet import reactor
 
 from imageserver import config
@@ -156,6 +157,7 @@ def _service(*flags: str) -> Iterator[ImageServer]:
 
 
 PAGES = {
+    "commands.md": lambda: commands_page(NOTICE),
     "flags.md": flags_page,
     "methods.md": methods_page,
     "metrics.md": metrics_page,

@@ -71,4 +71,9 @@ def _directories(process: Path, values: dict[str, object]) -> Iterator[Path]:
     except (ConfigError, HelpRequested):
         return
     for flag in _FLAGS:
-        yield process / "cwd" / parsed.values[flag]
+        directory = Path(parsed.values[flag])
+        # It may be in a container, where names mean something else.
+        if directory.is_absolute():
+            yield process / "root" / directory.relative_to("/")
+        else:
+            yield process / "cwd" / directory

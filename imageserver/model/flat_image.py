@@ -41,6 +41,7 @@ _HEADER_BY_CLASS = {
 }
 _CLASS_BY_HEADER = {header: cls for cls, header in _HEADER_BY_CLASS.items()}
 _DIRECTORY = _HEADER_BY_CLASS[DirectoryInode]
+_LAST_FIELD = b"\7"
 
 
 @attrs.define(eq=False)
@@ -196,6 +197,11 @@ class FlatTree:
         last = b"%s%s\1%s\0" % (gob.uint_bytes(len(name)), name, entries.numbers[-1])
         rest = content[content.rindex(last) + len(last) :]
         return bytes([rest[0] and rest[0] + 1]) + rest[1:]
+
+    def has_header(self, number: bytes) -> bool:
+        """Whether an inode is encoded with its class: whether it is not regular."""
+        # Regular inodes begin with the small number of their first field.
+        return self.inodes.get(number, b"")[:1] > _LAST_FIELD
 
     def inode(self, number: bytes) -> Inode:
         """An inode.

@@ -47,6 +47,11 @@ class Schedule:
     bytes_per_s: int = 0
     periods: tuple[Period, ...] = ()
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether there is never a limit."""
+        return not (self.bytes_per_s or self.periods)
+
     def limit(self, second_of_day: float) -> int:
         """How many bytes may come in a second, at that time; 0: as many as can."""
         for period in self.periods:
@@ -112,6 +117,8 @@ class Throttle:
 
     def wait_s(self, size: int) -> float:
         """How long to rest before more is fetched, now that ``size`` bytes came."""
+        if self._schedule.is_unlimited:
+            return 0.0
         limit = self._schedule.limit(self._second_of_day())
         now_s = self._now_s()
         if not limit:

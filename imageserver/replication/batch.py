@@ -17,7 +17,7 @@ from imageserver.srpc.call import Call
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 256 << 10
-_HOP_BYTES = 256 << 10  # less is not worth a trip to a thread
+_HOP_BYTES = 512 << 10  # less is not worth a trip to a thread
 _AHEAD_BYTES = 1 << 20
 _AHEAD_STEPS = 500
 

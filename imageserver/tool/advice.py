@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from imageserver.client.credentials import load_key_pairs
 from imageserver.errors import (
@@ -15,6 +16,8 @@ from imageserver.errors import (
     PeerClosed,
 )
 from imageserver.srpc.certificate import identity_of
+from imageserver.tool.session import Session
+from imageserver.tool.suggestion import suggest
 
 _MASTER = "go to master: "
 
@@ -36,6 +39,19 @@ def advise(error: BaseException, certificates: Path) -> str:
     return ""
 
 
+async def advise_name(error: BaseException, session: Session[Any]) -> str:
+    """Which image may be meant, if there is none of the name; else empty."""
+    cause = error if hasattr(error, "missing_name") else error.__cause__
+    name = getattr(cause, "missing_name", "")
+    if not name:
+        return ""
+    try:
+        names = await (await session.images()).list_images()
+    except ImageServerError:
+        return ""
+    return suggest(name, names).strip(" ()")
+
+
 def _cases(
     cause: BaseException, text: str, certificates: Path
 ) -> Iterator[tuple[bool, str]]:
@@ -52,6 +68,14 @@ def _cases(
     yield (
         isinstance(cause, PeerClosed) or "closed the connection" in text,
         "the server closed the connection; perhaps it refuses the certificate",
+    )
+    yield (
+        "certificate verify failed" in text,
+        "the server's certificate is of no CA in the file of -serverCAfile",
+    )
+    yield (
+        "no access to image" in text,
+        "who may: its creator, its owners, and the owner group of its directory",
     )
     master = text.partition(_MASTER)[2].partition(":")[0]
     yield bool(master), f"the server follows another one: -imageServerHostname {master}"

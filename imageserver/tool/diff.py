@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import BinaryIO, TypeVar
+from collections.abc import Callable
+from typing import BinaryIO
 
 from imageserver.errors import ImageServerError
-from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter, Matcher
+from imageserver.model.flat_image import FlatTree
 from imageserver.model.tree import show
 from imageserver.tool.comparing import BUILT_IN, compare_files, paint, two_files
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.input_files import load_filter
-from imageserver.tool.typed_image import Loaded, LoadedFlat, load_flat, load_image
+from imageserver.tool.typed_image import LoadedFlat, load_flat
 from imageserver.trees.description import describe
 from imageserver.trees.differences import Change, Difference, find_differences
-from imageserver.trees.listing import list_image
-from imageserver.trees.selecting import apply_filter, keep_common
-
-T = TypeVar("T")
+from imageserver.trees.flat_listing import FlatLister
 
 _MUCH_LARGER = 16
 _SIGNS = {Change.ADDED: "+", Change.REMOVED: "-", Change.CHANGED: "@"}
@@ -33,26 +30,20 @@ async def diff(session: ImageSession, tool: str, left: str, right: str) -> int:
     """
     if tool == BUILT_IN:
         return await _compare(session, left, right)
-    loaded = await _load_both(load_image, session, left, right)
+    left_image, right_image = await _load_both(session, left, right)
     try:
-        trees = await session.blocking(_filter_both, session, *loaded)
         with two_files() as files:
-            for tree, file in zip(trees, files, strict=True):
-                await session.blocking(_write, session, tree, file)
+            await session.blocking(_write_both, session, left_image, right_image, files)
             return await compare_files(session, tool, *files)
     except ImageServerError as error:
         raise ImageServerError(f"error diffing images: {error}") from error
 
 
-async def _load_both(
-    load: Callable[[ImageSession, str], Awaitable[T]],
-    session: ImageSession,
-    *names: str,
-) -> list[T]:
+async def _load_both(session: ImageSession, *names: str) -> list[LoadedFlat]:
     loaded = []
     for side, name in zip(("left", "right"), names, strict=True):
         try:
-            loaded.append(await load(session, name))
+            loaded.append(await load_flat(session, name))
         except ImageServerError as error:
             text = f"error getting {side} image: {error}"
             raise ImageServerError(text) from error
@@ -61,7 +52,7 @@ async def _load_both(
 
 async def _compare(session: ImageSession, *names: str) -> int:
     """Tell what differs, without a program of the user."""
-    left, right = await _load_both(load_flat, session, *names)
+    left, right = await _load_both(session, *names)
     found = await session.blocking(find_differences, left.tree, right.tree)
     is_left_out = await session.blocking(_filter_for, session, left, right)
     shown = [item for item in found if not is_left_out(item)]
@@ -77,7 +68,7 @@ async def _compare(session: ImageSession, *names: str) -> int:
 def _filter_for(
     session: ImageSession, left: LoadedFlat, right: LoadedFlat
 ) -> Callable[[Difference], bool]:
-    """Whether a difference makes no sense to tell; see :func:`_filter_both`."""
+    """Whether a difference makes no sense to tell; see :func:`_write_both`."""
     tests = []
     own = load_filter(session.settings.filter_file)
     if own is not None:
@@ -110,25 +101,53 @@ def _matches_somewhere(matcher: Matcher) -> Callable[[bytes], bool]:
     return test
 
 
-def _filter_both(
-    session: ImageSession, left: Loaded, right: Loaded
-) -> tuple[FileSystem, FileSystem]:
-    """Leave out what makes no sense to compare."""
-    trees = left.file_system, right.file_system
-    if session.settings.ignore_filters:
-        return trees
-    if left.filter is None and right.filter is None:
-        counts = [tree.regular_count for tree in trees]
-        if counts[0] // _MUCH_LARGER > counts[1]:
-            return keep_common(*trees), trees[1]
-        if counts[1] // _MUCH_LARGER > counts[0]:
-            return trees[0], keep_common(trees[1], trees[0])
-        return trees
-    filter_ = _common_filter(left.filter, right.filter)
-    if filter_ is None:
-        return trees
-    filter_ = load_filter(session.settings.delete_filter) or filter_
-    return apply_filter(trees[0], filter_), apply_filter(trees[1], filter_)
+class _LeftOut:
+    """Matches what is not to be listed."""
+
+    def __init__(self, matchers: list[Matcher], paths: set[bytes] | None) -> None:
+        self._matchers = matchers
+        self._paths = paths
+
+    def matches(self, path: bytes) -> bool:
+        """Whether a matcher matches, or the path is not among those that count."""
+        if self._paths is not None and path not in self._paths:
+            return True
+        return any(matcher.matches(path) for matcher in self._matchers)
+
+
+def _write_both(
+    session: ImageSession,
+    left: LoadedFlat,
+    right: LoadedFlat,
+    files: tuple[BinaryIO, BinaryIO],
+) -> None:
+    """List both images, without what makes no sense to compare."""
+    settings = session.settings
+    matchers = []
+    own = load_filter(settings.filter_file)
+    if own is not None:
+        matchers.append(Matcher(own.lines))
+    paths: list[set[bytes] | None] = [None, None]
+    if not settings.ignore_filters:
+        filter_ = _common_filter(left.filter, right.filter)
+        if filter_ is not None:
+            filter_ = load_filter(settings.delete_filter) or filter_
+            matchers.append(Matcher(filter_.lines))
+        elif left.filter is None and right.filter is None:
+            paths = _common_paths(left.tree, right.tree)
+    lister = FlatLister(skip_fields=settings.skip_fields)
+    for image, file, some in zip((left, right), files, paths, strict=True):
+        lines = lister.lines(image.tree, _LeftOut(matchers, some))
+        file.writelines(line + b"\n" for line in lines)
+
+
+def _common_paths(left: FlatTree, right: FlatTree) -> list[set[bytes] | None]:
+    """The paths that count of an image that is much larger than the other one."""
+    if left.regular_count // _MUCH_LARGER > right.regular_count:
+        return [{path for path, _ in right.walk()}, None]
+    if right.regular_count // _MUCH_LARGER > left.regular_count:
+        return [None, {path for path, _ in left.walk()}]
+    return [None, None]
 
 
 def _common_filter(left: Filter | None, right: Filter | None) -> Filter | None:
@@ -139,18 +158,6 @@ def _common_filter(left: Filter | None, right: Filter | None) -> Filter | None:
         right.lines
     )
     return left if is_same else None
-
-
-def _write(session: ImageSession, tree: FileSystem, file: BinaryIO) -> None:
-    lines = list_image(
-        tree, skip_fields=session.settings.skip_fields, matcher=_matcher(session)
-    )
-    file.writelines(line + b"\n" for line in lines)
-
-
-def _matcher(session: ImageSession) -> Matcher | None:
-    filter_ = load_filter(session.settings.filter_file)
-    return None if filter_ is None else Matcher(filter_.lines)
 
 
 def _line(item: Difference) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from imageserver.client.object_server import Progress, Writer
+from imageserver.errors import CorruptObject, ImageServerError
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.trees.object_cache import ObjectCache
 from imageserver.trees.tree import Content
@@ -57,48 +58,61 @@ class Fetcher:
         Raises:
             ImageServerError: an object is not to be had.
         """
+        here = await self._session.blocking(self._find_here, hashes)
         pending: list[bytes] = []
         for hash_ in hashes:
-            if hash_ in self._local:
-                await self._fetch_remote(pending, receive, progress)
-                pending = []
-                size = await self._session.blocking(self._copy, hash_, receive)
-                progress(1, size)
-            elif self._cache is None:
+            if hash_ not in here:
                 pending.append(hash_)
-            elif (size := await self._session.blocking(self._copy, hash_, receive)) < 0:
-                await self._fetch_remote([hash_], self._keeping(receive), progress)
-            else:
-                progress(1, size)
+                continue
+            await self._fetch_remote(pending, receive, progress)
+            pending = []
+            size = await self._session.blocking(self._copy, hash_, receive)
+            progress(1, size)
         await self._fetch_remote(pending, receive, progress)
         if self._cache is not None:
             await self._session.blocking(self._cache.trim)
+
+    def _find_here(self, hashes: Sequence[bytes]) -> set[bytes]:
+        """Which objects need not be fetched."""
+        cache = self._cache
+        return {
+            hash_
+            for hash_ in hashes
+            if hash_ in self._local or (cache is not None and cache.has(hash_))
+        }
 
     async def _fetch_remote(
         self, hashes: Sequence[bytes], receive: Receive, progress: Progress
     ) -> None:
         if hashes:
             objects = await self._session.objects()
-            await objects.get_objects(hashes, receive, progress)
+            await objects.get_objects(hashes, self._keeping(receive), progress)
 
     def _keeping(self, receive: Receive) -> Receive:
+        """The same, and what comes is kept in the cache, if there is one."""
         cache = self._cache
-        assert cache is not None  # noqa: S101 - only called if there is one
+        if cache is None:
+            return receive
         return lambda hash_: _Both(receive(hash_), cache.begin(hash_))
 
     def _copy(self, hash_: bytes, receive: Receive) -> int:
-        """Copy an object that is here; its size, or -1: it is not."""
+        """Copy an object that is here; its size."""
         content = self._local.get(hash_)
         file = content.open() if content else None
         if file is None and self._cache is not None:
             file = self._cache.open(hash_)
         if file is None:
-            return -1
+            raise ImageServerError(f"object is gone from the cache: {hash_.hex()}")
         size = 0
-        with file:
-            writer = receive(hash_)
-            while piece := file.read(_PIECE_BYTES):
-                writer.write(piece)
-                size += len(piece)
-            writer.finish()
+        try:
+            with file:
+                writer = receive(hash_)
+                while piece := file.read(_PIECE_BYTES):
+                    writer.write(piece)
+                    size += len(piece)
+                writer.finish()
+        except CorruptObject:
+            if self._cache is not None:
+                self._cache.remove(hash_)
+            raise
         return size

@@ -82,6 +82,7 @@ async def trace_history(session: ImageSession, name: str, path: str) -> int:
         raise ImageServerError(text)
     assert image.file_system is not None  # noqa: S101 - load_image has seen to it
     last = _find(image.file_system, raw_path)
+    events: list[tuple[str, str, Inode, int]] = []
     seen = {name}
     while image.source_image and image.source_image not in seen:
         seen.add(image.source_image)
@@ -94,21 +95,25 @@ async def trace_history(session: ImageSession, name: str, path: str) -> int:
         if node is None:
             break
         if not compare(last[0], node.inode).is_whole:
-            _tell(session, "changed", name, raw_path, last)
+            events.append(("changed", name, *last))
         name, image = image.source_image, older
         last = node.inode, link_counts(older.file_system)[node.number]
-    _tell(session, "originated", name, raw_path, last)
+    events.append(("originated", name, *last))
+    _tell(session, raw_path, events)
     return 0
 
 
 def _tell(
-    session: ImageSession, what: str, name: str, path: bytes, found: tuple[Inode, int]
+    session: ImageSession, path: bytes, events: list[tuple[str, str, Inode, int]]
 ) -> None:
     if session.talk.as_json:
-        inode, links = found
         session.talk.json(
-            {"event": what, "image": name, **describe(path, inode), "links": links}
+            [
+                {"event": what, "image": name, **describe(path, inode), "links": links}
+                for what, name, inode, links in events
+            ]
         )
         return
-    session.talk.lines([f"Inode {what} in: {name}"])
-    _print(session, path, *found)
+    for what, name, inode, links in events:
+        session.talk.lines([f"Inode {what} in: {name}"])
+        _print(session, path, inode, links)

@@ -72,7 +72,7 @@ async def perform(
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ImageServerError, OSError) as error:
-        _tell(session, command, arguments, error)
+        await _tell(session, command, arguments, error)
     except CancelledError:
         session.interrupted = True
     else:
@@ -82,7 +82,7 @@ async def perform(
     return FAILED
 
 
-def _tell(
+async def _tell(
     session: Session[Any],
     command: Command,
     arguments: Sequence[str],
@@ -95,10 +95,10 @@ def _tell(
         print(command.explain(error, arguments), file=sys.stderr)
     if not session.talk.is_quiet:
         # Whoever gets no error need not wait for this.
-        from imageserver.tool.advice import advise  # noqa: PLC0415
+        from imageserver.tool.advice import advise, advise_name  # noqa: PLC0415
 
         hint = advise(error, access_of(session.settings).certificates)
-        if hint:
+        if hint := hint or await advise_name(error, session):
             print(f"hint: {hint}", file=sys.stderr)
 
 

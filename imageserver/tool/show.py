@@ -15,11 +15,11 @@ from imageserver.tool.go_json import image_text
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.input_files import load_filter
 from imageserver.tool.triggers_text import triggers_text
-from imageserver.tool.typed_image import load_image, load_metadata
+from imageserver.tool.typed_image import load_flat, load_image, load_metadata
 from imageserver.tool.units import show_bytes
 from imageserver.tool.whole_file import write_file
 from imageserver.trees.description import describe
-from imageserver.trees.listing import list_image
+from imageserver.trees.flat_listing import FlatLister
 from imageserver.trees.usage import estimate_usage as estimate
 
 _STANDARD_OUTPUT = "-"
@@ -30,16 +30,14 @@ async def show(session: ImageSession, name: str) -> int:
     settings = session.settings
     filter_ = load_filter(settings.filter_file)
     matcher = None if filter_ is None else Matcher(filter_.lines)
-    image = await load_image(session, name)
-    if session.talk.as_json:
+    if not session.talk.as_json:
+        loaded = await load_flat(session, name)
+        lister = FlatLister(skip_fields=settings.skip_fields)
+        session.talk.lines(lister.lines(loaded.tree, matcher))
+    else:
+        image = await load_image(session, name)
         nodes = _select(walk(image.file_system), matcher)
         session.talk.json([describe(node.path, node.inode) for node in nodes])
-    else:
-        session.talk.lines(
-            list_image(
-                image.file_system, skip_fields=settings.skip_fields, matcher=matcher
-            )
-        )
     return 0
 
 

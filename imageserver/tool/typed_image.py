@@ -36,6 +36,18 @@ _ELSEWHERE = {"s": "subs", "v": "virtual machines"}
 _FILE_LIMITS = Limits(message_bytes=1 << 30)
 
 
+class NoSuchImage(ImageNotFound):
+    """The server has no image of a name.
+
+    Attributes:
+        missing_name: the name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"image: {name} not found")
+        self.missing_name = name
+
+
 @attrs.frozen
 class TypedImage:
     """A name with its letter."""
@@ -192,7 +204,7 @@ async def load_flat(session: ImageSession, text: str) -> LoadedFlat:
         )
         image = response.image
         if image is None:
-            raise ImageNotFound(f"image: {name} not found")
+            raise NoSuchImage(name)
     assert image is not None  # noqa: S101 - a file has one
     if image.file_system is None:
         raise ImageServerError("FileSystem data not available")
@@ -244,7 +256,7 @@ async def _fetch(
     response = await (await session.images()).fetch_image(request)
     image = response.image
     if image is None:
-        raise ImageNotFound(f"image: {name} not found")
+        raise NoSuchImage(name)
     return Loaded(image, image.file_system, name, response.information_database_url)
 
 

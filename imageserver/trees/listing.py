@@ -96,18 +96,31 @@ def list_inode(
         time_zone: as for :func:`list_image`.
         skip_fields: as for :func:`list_image`.
     """
-    columns = {
+    columns = columns_of(inode, time_zone)
+    columns["l"] = f"{link_count:3d}"
+    line = "".join(f"{columns[key]} " for key in "mlugst" if key not in skip_fields)
+    name = b"" if "n" in skip_fields else path
+    data = b"" if "d" in skip_fields else data_of(inode)
+    return line.encode() + name + (b" " + data if data else b"")
+
+
+def columns_of(
+    inode: Inode, time_zone: tzinfo | None, moment: str | None = None
+) -> dict[str, str]:
+    """The columns in front of the name, but for the links, by their letters.
+
+    Args:
+        inode: which one.
+        time_zone: as for :func:`list_image`.
+        moment: its time, if that is known already.
+    """
+    return {
         "m": _mode(inode),
-        "l": f"{link_count:3d}",
         "u": f"{inode.uid:5d}",
         "g": f"{inode.gid:5d}",
         "s": _size(inode).rjust(_SIZE_COLUMNS),
-        "t": _time(inode, time_zone).rjust(_TIME_COLUMNS),
+        "t": (moment or _time(inode, time_zone)).rjust(_TIME_COLUMNS),
     }
-    line = "".join(f"{columns[key]} " for key in columns if key not in skip_fields)
-    name = b"" if "n" in skip_fields else path
-    data = b"" if "d" in skip_fields else _data(inode)
-    return line.encode() + name + (b" " + data if data else b"")
 
 
 def _mode(inode: Inode) -> str:
@@ -148,7 +161,8 @@ def _time(inode: Inode, time_zone: tzinfo | None) -> str:
     )
 
 
-def _data(inode: Inode) -> bytes:
+def data_of(inode: Inode) -> bytes:
+    """What stands behind the name; empty: nothing."""
     if isinstance(inode, RegularInode) and inode.size > 0:
         return inode.hash_.hex().encode()
     if isinstance(inode, ComputedRegularInode):

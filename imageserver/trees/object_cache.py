@@ -40,6 +40,10 @@ class ObjectCache:
         if not os.path.isdir(directory):
             raise FileAccessError(f"no directory for the object cache: {directory}")
 
+    def has(self, hash_: bytes) -> bool:
+        """Whether an object is there."""
+        return os.path.isfile(self._path(hash_))
+
     def open(self, hash_: bytes) -> BinaryIO | None:
         """An object; ``None``: it is not there."""
         path = self._path(hash_)
@@ -62,6 +66,11 @@ class ObjectCache:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             temporary = f"{path}.{secrets.token_hex(8)}~"
             return CachedObject(hash_, os.open(temporary, _FLAGS, _PRIVATE), temporary)
+
+    def remove(self, hash_: bytes) -> None:
+        """Remove an object, if it is there."""
+        with suppress(OSError):
+            os.unlink(self._path(hash_))
 
     def trim(self) -> None:
         """Remove what is too much."""

@@ -27,12 +27,13 @@ def processes(tmp_path: Path) -> Path:
     return processes
 
 
-def add(processes: Path, cwd: Path, *command: str) -> None:
+def add(processes: Path, cwd: Path, *command: str, root: Path | str = "/") -> None:
     """A process with that command line."""
     process = processes / "4711"
     process.mkdir()
     (process / "cmdline").write_bytes("\0".join((*command, "")).encode())
     (process / "cwd").symlink_to(cwd)
+    (process / "root").symlink_to(root)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,16 @@ def test_found(
     with pytest.raises(ConfigError, match=text):
         refuse_reference([tmp_path, directory], processes, [])
     refuse_reference([tmp_path], processes, [])
+
+
+def test_container(processes: Path, directory: Path, tmp_path: Path) -> None:
+    """A process with another root means another directory, unless it is the same."""
+    command = ("imageserver", f"-imageDir={directory}", "-objectDir=/images")
+    add(processes, tmp_path, *command, root=tmp_path / "elsewhere")
+    refuse_reference([directory], processes, [])
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="another imageserver"):
+        refuse_reference([directory], processes, [])
 
 
 def test_flags_files(processes: Path, directory: Path, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Everything that happens is decided by a seed, so a failure can be looked at again. The
 replica is the real one, but for its disk; the master is a model that speaks the real
-protocol. See :meth:`World.run` for what is tried, and the assertions for what must
-hold at every step.
+protocol. See :meth:`World.run` for what is tried, and :meth:`World.must` for what has
+to hold at every step.
 """
 
 # ruff: noqa: D102
@@ -253,10 +253,12 @@ class Master:
             for other, hashes in self.in_flight
             if not other.channel.lost
         ]
-        assert len(self.in_flight) < STREAMS, "too many streams"
+        must = self.world.must
+        must(len(self.in_flight) < STREAMS, "too many streams")
         for _, others in self.in_flight:
-            assert not wanted & others, "an object is being fetched twice"
-        assert not wanted & self.world.storage.contents.keys(), "it was there already"
+            must(not wanted & others, "an object is being fetched twice")
+        known_there = wanted & self.world.storage.contents.keys()
+        must(not known_there, "an object was there already")
         known = {hash_of(content): content for content in contents()}
         mine = (call, wanted)
         self.in_flight.append(mine)
@@ -301,15 +303,16 @@ class ReplicaDisk:
         self._fail_sometimes()
         if directory_of(name) not in self.state.directories:
             raise RequestError("no directory")
-        assert name not in self.state.directories
+        must = self.world.must
+        must(name not in self.state.directories, "an image in place of a directory")
         missing = self.world.storage.missing(admitted.summary.object_bytes)
-        assert not missing, "an incomplete image"
+        must(not missing, "an incomplete image")
         number = int(admitted.image.build_commit_id)
-        assert set(admitted.references) == objects_of(number)
+        must(set(admitted.references) == objects_of(number), "another image")
         expires_at = admitted.image.expires_at
         entry = Entry(number, None if expires_at.is_zero else _seconds(expires_at))
         if self.world.rules.ignores_expiring:
-            assert entry.expires_at_s is None
+            must(entry.expires_at_s is None, "an archive takes an expiring image")
         if not entry.is_over(self.world.clock.seconds()):
             self.state.images.setdefault(name, entry)
 
@@ -325,24 +328,22 @@ class ReplicaDisk:
 
     def delete(self, name: str) -> None:
         self._fail_sometimes()
-        assert not self.world.rules.archives
-        master = self.world.master
-        assert (
-            name not in master.state.images
-            or name in master.deleted
-            or not self.world.rules.wants(name)
-        ), "deleted although the master has it"
+        world = self.world
+        world.must(not world.rules.archives, "an archive deletes")
+        is_there = name in world.master.state.images
+        is_over = not is_there or name in world.master.deleted
+        world.must(is_over, "deleted although the master has it")
         self.state.images.pop(name, None)
 
     def remove_directory(self, name: str) -> None:
-        assert not self.world.rules.archives
+        world = self.world
+        world.must(not world.rules.archives, "an archive removes a directory")
         if name in self.state.directories:
             if not self.state.is_empty(name):
                 raise RequestError("not empty")
-            assert (
-                name not in self.world.master.state.directories
-                or name in self.world.master.deleted
-            )
+            is_there = name in world.master.state.directories
+            is_over = not is_there or name in world.master.deleted
+            world.must(is_over, "removed although the master has it")
             del self.state.directories[name]
 
     def _fail_sometimes(self) -> None:
@@ -408,11 +409,17 @@ class World:
         self.disk = ReplicaDisk(self)
         self.master = Master(self)
         self.kills = 0
+        self.violations: list[str] = []
         self.dying: list[Deferred[None]] = []
         self.replicator: Replicator
         self.process: Process
         self._next_name = 0
         self._past = self.master.state.copy()
+
+    def must(self, condition: object, text: str) -> None:
+        """Note what is not as it must be: where it happens, errors are taken."""
+        if not condition:
+            self.violations.append(text)
 
     def start_replica(self) -> None:
         """The replica's process begins."""
@@ -516,6 +523,7 @@ class World:
             if next_s > end_s:
                 break
             self.clock.advance(max(_TICK_S, next_s - self.clock.seconds()))
+            assert not self.violations, self.violations
         self.clock.advance(max(0.0, end_s - self.clock.seconds()))
         now_s = self.clock.seconds()
         self.master.state.expire(now_s)

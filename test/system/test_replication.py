@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import attrs
 import pytest
@@ -28,7 +30,6 @@ pytestmark = pytest.mark.system
 
 NANOSECONDS = 10**9
 REFUSAL = "cannot make changes while under replication control, go to master: "
-FILTER = "temporary/"
 
 
 @attrs.frozen
@@ -281,29 +282,50 @@ def test_archive(chain: Chain, tmp_path, certificates: Certificates) -> None:
         archive.close()
 
 
-def test_on_demand_and_disk_full(
-    chain: Chain, tmp_path, certificates: Certificates
-) -> None:
-    """What is left out comes when somebody asks; what finds no space comes later."""
+def test_on_demand(chain: Chain, tmp_path, certificates: Certificates) -> None:
+    """What is left out comes when somebody asks, and only then."""
     nothing = tmp_path / "filter"
     nothing.write_text("none\n")
     cache = Site(tmp_path, "cache", certificates)
     flags = (f"-replicationIncludeFilter={nothing}", "-replicationOnDemand")
     request = messages.GetImageRequest("image3")
     try:
-        cache.start(*flags, "-minimumFreeSpace=1E", master=chain.master)
-        wait_until(lambda: cache.logs(b"Replicated all"))
-        reply = cache.call("GetImage", request, messages.GetImageResponse)
-        assert reply.image is None
-        assert cache.logs(b"no space for")
-        cache.daemon.stop()
         cache.start(*flags, master=chain.master)
         wait_until(lambda: cache.logs(b"Replicated all"))
+        assert cache.names() == set()
         reply = cache.call("GetImage", request, messages.GetImageResponse)
         assert reply.image is not None
         assert cache.names() == {"image3"}
     finally:
         cache.close()
+
+
+def test_disk_full(chain: Chain, tmp_path, certificates: Certificates) -> None:
+    """A replica whose disk is full has what fits, says so, and goes on later."""
+    small = Site(tmp_path, "small", certificates)
+    disk = small.daemon.objects
+    mount(disk, "size=4m,mode=700")
+    try:
+        with chain.master.daemon.client() as client:
+            for number in range(6):
+                add_image(client, f"big{number}", [bytes([number]) * 1_000_000])
+        small.start("-minimumFreeSpace=64KiB", master=chain.master)
+        wait_until(lambda: small.logs(b"no space for 1000000 bytes of objects"))
+        wait_until(lambda: "image0" in small.names())
+        assert not chain.master.names() <= small.names()
+        mount(disk, "remount,size=32m")
+        small.wait_for(chain.master)
+    finally:
+        small.close()
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def mount(path: Path, options: str) -> None:
+    """Mount a disk in memory, or mount it again with other options."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disks can be mounted: {done.stderr.decode()}")
 
 
 def test_cycle(chain: Chain, tmp_path, certificates: Certificates) -> None:
