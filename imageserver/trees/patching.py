@@ -39,7 +39,7 @@ from imageserver.trees.tree import (
     RootDirectory,
     copy_content,
     explained,
-    write_all,
+    write_sparsely,
 )
 
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -268,15 +268,18 @@ class _Staged:
         self._fd = fd
         self._done = done
         self._hasher = hashlib.sha512()
+        self._received = 0
 
     def write(self, data: bytes) -> None:
         """Take the next piece."""
         self._hasher.update(data)
         with explained("cannot write object", self._hash.hex().encode()):
-            write_all(self._fd, data)
+            write_sparsely(self._fd, data, self._received)
+        self._received += len(data)
 
     def finish(self) -> None:
         """See to it that it is the object."""
+        os.ftruncate(self._fd, self._received)
         os.close(self._fd)
         if self._hasher.digest() != self._hash:
             raise CorruptObject(self._hash, "wrong hash")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 PIECE_BYTES = 256 * 1024
 PERMISSION_BITS = 0o7777
 _NO_COPY_FILE_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_BLOCK_BYTES = 4096
+_HOLE = bytes(_BLOCK_BYTES)
+_ZEROS = re.compile(rb"\0{%d,}" % _BLOCK_BYTES)
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -277,11 +281,30 @@ class RootDirectory:
         self.close()
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``."""
+def write_sparsely(fd: int, data: bytes, position: int) -> None:
+    """Write ``data`` at a position of a new file, but leave holes for long zeros.
+
+    Whoever has written everything gives the file its length: its end may be a hole.
+    """
+    if _HOLE not in data:
+        _write_at(fd, data, position)
+        return
+    done = 0
+    for zeros in _ZEROS.finditer(data):
+        # Holes are whole blocks of the file.
+        start = -(-(position + zeros.start()) // _BLOCK_BYTES) * _BLOCK_BYTES - position
+        end = (position + zeros.end()) // _BLOCK_BYTES * _BLOCK_BYTES - position
+        if end > start:
+            _write_at(fd, data[done:start], position + done)
+            done = end
+    _write_at(fd, data[done:], position + done)
+
+
+def _write_at(fd: int, data: bytes, position: int) -> None:
     left = memoryview(data)
     while left:
-        left = left[os.write(fd, left) :]
+        count = os.pwrite(fd, left, position)
+        left, position = left[count:], position + count
 
 
 def copy_content(source: int, destination: int, size: int) -> None:

@@ -45,7 +45,7 @@ from imageserver.trees.tree import (
     RootDirectory,
     copy_content,
     explained,
-    write_all,
+    write_sparsely,
 )
 
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -97,12 +97,13 @@ class ObjectWriter:
         """
         if not self._open:
             raise UnpackError("write after the end of an object")
+        position = self._received
         self._received += len(data)
         if self._received > self._size:
             raise CorruptObject(self._hash, f"longer than {self._size} bytes")
         self._hasher.update(data)
         with explained("cannot write object", self._hash.hex().encode()):
-            write_all(self._fd, data)
+            write_sparsely(self._fd, data, position)
 
     def finish(self) -> None:
         """Check the object and put it wherever the image has it.
@@ -117,6 +118,8 @@ class ObjectWriter:
                 raise CorruptObject(self._hash, reason)
             if self._hasher.digest() != self._hash:
                 raise CorruptObject(self._hash, "wrong hash")
+            with explained("cannot write object", self._hash.hex().encode()):
+                os.ftruncate(self._fd, self._size)
             self._place()
         finally:
             self.discard()
