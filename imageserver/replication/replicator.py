@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -189,7 +190,7 @@ class Replicator:
         try:
             await waiting
         except TimeoutError:
-            return
+            self._waiting_for[name].remove(waiting)
 
     def bring_again(self, name: str) -> None:
         """An image that was here is not any more."""
@@ -197,10 +198,17 @@ class Replicator:
             self.plan.hurry(name, self._around.clock.seconds())
             self._session.dispatch()
 
-    def dispatch(self) -> None:
-        """Begin what can be done now."""
-        if self._session is not None:
-            self._session.dispatch()
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Leave an image alone for the time of a block: somebody is adding it."""
+        self.plan.hold(name)
+        try:
+            yield
+        finally:
+            self.plan.release(name)
+            self._tell_waiting(name)
+            if self._session is not None:
+                self._session.dispatch()
 
     async def repair(self, missing: Callable[[], Sequence[bytes]]) -> None:
         """Fetch objects again that are damaged or missing here.

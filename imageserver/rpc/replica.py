@@ -189,15 +189,10 @@ class ReplicaMethods:
     async def _add_at_both(self, name: str, admitted: Admitted) -> None:
         encode = self._encode
         pieces = await self._metadata.run(encode, name, admitted)
-        plan = self._replicator.plan
-        plan.hold(name)
-        try:
+        with self._replicator.holding(name):
             await self._forwarder.add_image(pieces)
             add = self._database.store
             await self._metadata.run(add, name, admitted, revive=True)
-        finally:
-            plan.release(name)
-            self._replicator.dispatch()
 
     def _encode(self, name: str, admitted: Admitted) -> list[bytes | bytearray]:
         return add_request(name, make_image_file(admitted))
