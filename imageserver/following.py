@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from imageserver.audit import AuditLog, Entry
 from imageserver.config import Settings
 from imageserver.errors import ConfigError, ConnectionFailed
 from imageserver.flags import SECOND
@@ -41,6 +42,7 @@ from imageserver.srpc.proxy import parse_proxy
 from imageserver.srpc.tls import ClientTLS, load_certificates
 from imageserver.worker import Worker
 
+_MASTER = "replication master"
 _PATIENCE_S = 120.0
 _KEEP_ALIVE_S = 15.0
 _REPAIRED_AT_ONCE = 10_000
@@ -77,6 +79,7 @@ class Following:
         index: UpkeepIndex,
         missing: MissingObjects,
         workers: Workers,
+        audit_log: AuditLog,
     ) -> None:
         """Put it together; nothing is started yet.
 
@@ -91,6 +94,7 @@ class Following:
         self._index = index
         self._missing = missing
         self._workers = workers
+        self._audit_log = audit_log
         self._objects = objects
         self._starting: Deferred[None] | None = None
         self._repairing: Deferred[None] | None = None
@@ -104,7 +108,7 @@ class Following:
             self._dial,
             host,
             port,
-            ReplicaImages(database),
+            ReplicaImages(database, self._write_down),
             objects,
             workers.disk,
             workers.metadata,
@@ -203,6 +207,15 @@ class Following:
             self._log.info("kept {n} objects that were just being fetched", n=kept)
         self.replicator.start()
         self._scrubbing = Deferred.fromCoroutine(self._scrub.run())
+
+    def _write_down(self, method: str, subject: str) -> None:
+        """The master's changes are in the audit log, too; called in a thread."""
+        address = self._settings.replication_master
+        entry = Entry(_MASTER, address, f"ImageServer.{method}", subject, "ok")
+        try:
+            self._audit_log.append(entry)
+        except OSError:  # it has been done: to fail would not help
+            self._log.failure("cannot write the audit log: {entry}", entry=entry)
 
     def _look(self) -> None:
         self.state = self.replicator.state()

@@ -129,6 +129,7 @@ class ImageServer(MultiService):
         self._offer = make_offer(
             reactor, settings, self.stores, self._workers, self._watched_log
         )
+        self._audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
         self.following: Following | None = None
         if settings.replication_master:
             self.following = self._make_following()
@@ -158,16 +159,16 @@ class ImageServer(MultiService):
             self.stores.index,
             self.stores.missing,
             self._workers,
+            self._audit_log,
         )
 
     def _make_server(self) -> CallServer:
         settings = self._settings
-        audit_log = AuditLog(settings.audit_path, Disk(), time.time_ns)
         offered: Iterable[Method] = self._offer.methods
         if self.following is not None:
             self.following.pass_on(self._offer.object_service)
             offered = self.following.gate(offered)
-        written = audited(offered, audit_log, self._metadata)
+        written = audited(offered, self._audit_log, self._metadata)
         methods = MethodTable(self._readiness.gate(written))
         policy = Policy(
             insecure=self._insecure,

@@ -18,17 +18,13 @@ import attrs
 from twisted.logger import Logger
 
 from imageserver.errors import ConfigError, CorruptImage, StoreError
+from imageserver.images.damaged import may_be_an_image
 from imageserver.images.database import ImageDatabase
 from imageserver.images.directories import remove_unfinished
 from imageserver.images.metadata import FILE_NAME, read_metadata
 from imageserver.images.records import is_file_of
-from imageserver.images.secret import FILE_NAME as SECRET_NAME
 from imageserver.images.walk import FileKind, walk_images
 from imageserver.index.base import ImageRecord
-from imageserver.quarantine import REPLACED
-
-_NO_IMAGES = (FILE_NAME, SECRET_NAME)
-"""Names of files that refer to no objects."""
 
 
 @attrs.define
@@ -80,7 +76,7 @@ class Loading:
         if any(os.path.lexists(database.path(n)) for n in self.progress.left_out):
             return "there are images that could not be loaded"
         names = database.quarantine.names()
-        if any(_may_be_an_image(name) for name in names):
+        if any(may_be_an_image(name) for name in names):
             return "there are damaged images in quarantine"
         return ""
 
@@ -257,11 +253,6 @@ class Loading:
             )
             return False
         return True
-
-
-def _may_be_an_image(name: str) -> bool:
-    """Whether a file in quarantine may be the only copy of an image."""
-    return not name.endswith(REPLACED) and name.rpartition("%")[2] not in _NO_IMAGES
 
 
 def _is_known(record: ImageRecord, status: os.stat_result | None) -> bool:

@@ -6,6 +6,8 @@ alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from imageserver.errors import ImageExists, ImageNotFound
@@ -16,6 +18,14 @@ from imageserver.images.records import to_nanoseconds
 from imageserver.index.base import ImageRecord
 from imageserver.model.names import check_image_name
 from imageserver.srpc.access import ANONYMOUS, Caller
+
+Written = Callable[[str, str], None]
+"""Takes a method of ImageServer that does the same, and what it was done to."""
+
+
+def _nowhere(_method: str, _subject: str) -> None:
+    """Nobody wants to know."""
+
 
 _MASTER = Caller(ANONYMOUS, has_method_access=True)
 
@@ -36,9 +46,10 @@ class Inventory:
 class ReplicaImages:
     """The images of a replica."""
 
-    def __init__(self, database: ImageDatabase) -> None:
-        """Change ``database``."""
+    def __init__(self, database: ImageDatabase, written: Written = _nowhere) -> None:
+        """Change ``database``; what was changed is ``written`` down."""
         self._database = database
+        self._written = written
 
     def inventory(self) -> Inventory:
         """What is here.
@@ -65,7 +76,12 @@ class ReplicaImages:
             RequestError: an image has that name.
             StoreError: it cannot be made.
         """
+        before = self._database.index.owner_group(name)
         self._database.put_directory(name, owner_group)
+        if before is None:
+            self._written("MakeDirectory", name)
+        elif before != owner_group:
+            self._written("ChownDirectory", f"{name} to {owner_group or 'nobody'}")
 
     def add(self, name: str, admitted: Admitted) -> None:
         """Take an image in whose objects are in hand.
@@ -82,6 +98,7 @@ class ReplicaImages:
             self._database.store(name, admitted, revive=True)
         except ImageExists:
             return
+        self._written("AddImage", name)
         self._database.quarantine.note_replaced(self._database.path(name))
 
     def extend(self, name: str, expires_at: Time) -> bool:
@@ -101,6 +118,7 @@ class ReplicaImages:
             self._database.change_expiration(name, expires_at, _MASTER)
         except ImageNotFound:
             return False
+        self._written("ChangeImageExpiration", name)
         return True
 
     def delete(self, name: str) -> None:
@@ -114,6 +132,7 @@ class ReplicaImages:
             self._database.delete(name, _MASTER)
         except ImageNotFound:
             return
+        self._written("DeleteImage", name)
 
     def remove_directory(self, name: str) -> None:
         """Remove a directory.
@@ -124,3 +143,4 @@ class ReplicaImages:
         """
         if self._database.index.owner_group(name) is not None:
             self._database.remove_directory(name)
+            self._written("DeleteDirectory", name)

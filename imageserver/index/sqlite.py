@@ -12,6 +12,7 @@ from typing import Any, get_origin, get_type_hints
 import attrs
 
 from imageserver.index.base import ImageRecord, ObjectTotals
+from imageserver.index.ordering import in_order
 from imageserver.index.rows import NAME, SIZE, typed
 from imageserver.index.sqlite_file import SqliteFile
 from imageserver.index.sqlite_summaries import (
@@ -93,7 +94,7 @@ class SqliteIndex(SqliteSummaries, SqliteUpkeep):
 
     def object_sizes(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """See :class:`~imageserver.index.base.ObjectIndex`."""
-        wanted = iter(sorted(set(hashes)))
+        wanted = in_order(set(hashes))
         sizes: dict[bytes, int] = {}
         while some := list(islice(wanted, _HASHES_PER_QUERY)):
             marks = ",".join("?" * len(some))
@@ -117,10 +118,10 @@ class SqliteIndex(SqliteSummaries, SqliteUpkeep):
                 " VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE"
                 " SET size = excluded.size, last_used_ns = excluded.last_used_ns,"
                 " leased_until_ns = max(leased_until_ns, excluded.leased_until_ns)",
-                [
-                    (hash_, size, now_ns, leased_until_ns)
-                    for hash_, size in sorted(sizes.items())
-                ],
+                (
+                    (hash_, sizes[hash_], now_ns, leased_until_ns)
+                    for hash_ in in_order(sizes)
+                ),
             )
 
     def forget_objects(self, hashes: Iterable[bytes]) -> None:
@@ -218,7 +219,7 @@ class SqliteIndex(SqliteSummaries, SqliteUpkeep):
                 "INSERT INTO objects (hash, reference_count) VALUES (?, ?)"
                 " ON CONFLICT (hash) DO UPDATE"
                 " SET reference_count = reference_count + excluded.reference_count",
-                sorted(references.items()),
+                ((hash_, references[hash_]) for hash_ in in_order(references)),
             )
 
     def replace_image(self, record: ImageRecord) -> None:
@@ -242,7 +243,7 @@ class SqliteIndex(SqliteSummaries, SqliteUpkeep):
                 "UPDATE objects SET reference_count = max(0, reference_count - ?1),"
                 " last_used_ns = iif(reference_count > ?1, last_used_ns, ?2)"
                 " WHERE hash = ?3",
-                [(count, now_ns, hash_) for hash_, count in sorted(references.items())],
+                ((references[hash_], now_ns, hash_) for hash_ in in_order(references)),
             )
             connection.executemany(
                 "DELETE FROM objects"

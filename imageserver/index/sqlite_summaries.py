@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from imageserver.index.base import ImageRecord
+from imageserver.index.ordering import in_order
 from imageserver.index.rows import SIZE, typed
 from imageserver.index.sqlite_file import SqliteFile
 from imageserver.index.summary import DirectoryTotals, ImageQuery, ImageSummary
@@ -200,10 +201,9 @@ class SqliteSummaries:
 
     def reference_counts_of(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """See :class:`~imageserver.index.summary.SummaryIndex`."""
-        wanted = iter(set(hashes))
+        wanted = in_order(set(hashes))
         counts: dict[bytes, int] = {}
-        # Sorted all at once, they would keep other threads waiting.
-        while some := sorted(islice(wanted, _HASHES_PER_QUERY)):
+        while some := list(islice(wanted, _HASHES_PER_QUERY)):
             marks = ",".join("?" * len(some))
             counts.update(
                 self._file.query(

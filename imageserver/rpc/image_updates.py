@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from imageserver.errors import PeerClosed
 from imageserver.images.changes import Change, Operation
+from imageserver.images.damaged import damaged_images
 from imageserver.images.database import ImageDatabase
 from imageserver.model.image import Directory, DirectoryMetadata
 from imageserver.model.image_messages import (
@@ -67,7 +68,11 @@ class ImageUpdates:
 
 
 def _everything(database: ImageDatabase) -> list[Change]:
-    """What is there, as if it had just been made; directories first, in order."""
+    """What is there, as if it had just been made; directories first, in order.
+
+    Images of which only a damaged file is left are named, too: replicas that have good
+    copies must not delete them.
+    """
     index = database.index
     directories = sorted(index.directories().items(), key=lambda d: version_key(d[0]))
     return [
@@ -79,6 +84,7 @@ def _everything(database: ImageDatabase) -> list[Change]:
             Change(Operation.ADD_IMAGE, record.name, expires=record.expires)
             for record in index.images()
         ],
+        *[Change(Operation.ADD_IMAGE, name) for name in damaged_images(database)],
     ]
 
 

@@ -10,8 +10,11 @@ import pytest
 from replication.memory_sites import MemoryReplica, MemorySite, Network
 from twisted.internet.defer import Deferred
 
-from imageserver.errors import ReplicationStopped, RequestError
+from imageserver.errors import ConfigError, ReplicationStopped, RequestError
+from imageserver.gob import Time
 from imageserver.images.missing import MissingObjects
+from imageserver.images.verification import put_aside
+from imageserver.index.base import ImageRecord
 from imageserver.model.filter import Matcher
 from imageserver.model.hash import hash_of
 from imageserver.model.image_messages import (
@@ -21,8 +24,9 @@ from imageserver.model.image_messages import (
 )
 from imageserver.objects.base import Outcome
 from imageserver.objects.intake import Intake
+from imageserver.quarantine import QUARANTINE
 from imageserver.replication.image_scrub import ImageScrub
-from imageserver.replication.rules import Rules
+from imageserver.replication.rules import Rules, load_filter
 from imageserver.replication.state import Phase, numbers, replication_metrics
 from imageserver.srpc.client import Connection
 from imageserver.testing import POWERFUL, InlineWorker, make_caller, make_image, scanned
@@ -290,3 +294,76 @@ def test_stop_while_dialling(tmp_path, network: Network) -> None:
     network.pump()
     site.close()
     assert site.replicator.state().phase is Phase.STOPPED
+
+
+def test_damaged_on_the_master(network: Network, master, replica) -> None:
+    """A replica keeps the good copy of an image that was damaged on the master."""
+    put_aside(master.database, "image", "damaged")
+    for link in network.links:
+        link.left.abortConnection()
+    network.pump(20)
+    state = replica.replicator.state()
+    assert (state.phase, state.sessions, state.failures) == (Phase.IN_STEP, 2, ())
+    assert replica.index.image_names() == ["image"]
+    (file,) = master.database.quarantine.names()
+    (master.database.directory / QUARANTINE / file).unlink()
+    for link in network.links:
+        link.left.abortConnection()
+    network.pump(20)
+    assert replica.index.image_names() == []
+
+
+def test_changes(network: Network, master, replica: MemoryReplica) -> None:
+    """What changes on the master changes on the replica; names can be used again."""
+    database = master.database
+    database.make_directory("d/e", True, POWERFUL)
+    now_s = int(network.clock.seconds())
+    soon, later = Time(now_s + 100), Time(now_s + 200)
+    image = scanned(make_image({}, expires_at=soon))
+    database.add("d/e/short", image, POWERFUL)
+    network.pump(1)
+    assert replica.index.image("d/e/short") == _like(replica, master, "d/e/short")
+    database.change_expiration("d/e/short", later, POWERFUL)
+    network.pump(1)
+    record = replica.index.image("d/e/short")
+    assert record is not None
+    assert record.expires_at_ns == later.to_nanoseconds()
+    database.delete("d/e/short", POWERFUL)
+    database.delete("image", POWERFUL)
+    database.remove_directory("d/e")
+    network.pump(1)
+    assert replica.index.directories() == {".": "", "d": ""}
+    assert replica.index.image_names() == []
+    database.files.remove_tombstone("image")
+    add(master, "image", b"another")
+    network.pump(1)
+    assert replica.index.image_names() == ["image"]
+    database.delete("image", POWERFUL)
+    database.files.remove_tombstone("image")
+    database.make_directory("image", False, POWERFUL)
+    network.pump(1)
+    assert replica.index.directories() == {".": "", "d": "", "image": ""}
+
+
+def _like(replica: MemorySite, master: MemorySite, name: str) -> ImageRecord | None:
+    """What the replica has to know of an image of the master."""
+    theirs, ours = master.index.image(name), replica.index.image(name)
+    assert theirs is not None
+    assert ours is not None
+    return attrs.evolve(
+        theirs, file_inode=ours.file_inode, file_mtime_ns=ours.file_mtime_ns
+    )
+
+
+def test_filter_files(tmp_path) -> None:
+    """Filters are read from files; what is none is refused by name."""
+    path = tmp_path / "filter"
+    path.write_text("#\na/.*\n")
+    found = load_filter("flag", str(path))
+    assert found is not None
+    assert found.matches(b"a/b")
+    assert load_filter("flag", "") is None
+    path.write_bytes(b"\xff")
+    for name in (str(path), str(tmp_path), "/none"):
+        with pytest.raises(ConfigError, match=r"^-flag: "):
+            load_filter("flag", name)

@@ -114,6 +114,9 @@ def test_changes(chain: Chain) -> None:
             reply = add_image(client, name, [b"new"], expires_at=expires_at)
             assert reply == messages.AddImageResponse()
     chain.settle()
+    written = (last.daemon.images / ".audit.jsonl").read_text()
+    assert '"replication master"' in written
+    assert '"ImageServer.AddImage", "subject": "new/inner/image"' in written
     assert last.directories()["new"] == "daemon"
     change = messages.ChangeImageExpirationRequest(later(200), "new/long")
     reply = master.call(
