@@ -75,9 +75,7 @@ def make_offer(
         InformationTemplate(settings.information_database_template),
         stores.loading.pending,
     )
-    downloads = HTTPConnectionPool(reactor)
-    downloads.maxPersistentPerHost = LANES
-    downloads.cachedConnectionTimeout = _IDLE_S
+    downloads = _make_downloads(reactor)
     imports = ObjectImports(
         stores.objects,
         workers.disk,
@@ -108,6 +106,13 @@ def make_offer(
         *tree_imports.methods(),
     )
     return Offer(methods, object_service, local_upgrade, downloads)
+
+
+def _make_downloads(reactor: Any) -> HTTPConnectionPool:
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = LANES
+    pool.cachedConnectionTimeout = _IDLE_S
+    return pool
 
 
 def _object_methods(service: ObjectService, settings: Settings) -> Iterable[Method]:

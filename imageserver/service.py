@@ -104,19 +104,12 @@ class ImageServer(MultiService):
         self._settings = settings
         self._drop_privileges = drop_privileges
         self._failed = failed
-        self._disk = self._add_pool("disk", _DISK_THREADS)
-        self._metadata = self._add_pool("metadata", _METADATA_THREADS)
-        self._cpu = self._add_pool("cpu", _CPU_THREADS)
-        # Anybody may ask for pages: they must not keep calls waiting.
-        self._pages = self._add_pool("pages", _PAGES_THREADS)
-        self._browsing = self._add_pool("browsing", _BROWSING_THREADS)
-        self._background = self._add_pool("background", _BACKGROUND_THREADS)
+        self._make_pools()
         self._watched_log = Log(
             reactor.callFromThread, settings.initial_log_debug_level
         )
         self._log_buffer = LogBuffer(settings.logbuf_lines)
         supervisor.setServiceParent(self)
-        self._workers = Workers(self._disk, self._metadata, self._cpu, self._background)
         self.stores = make_stores(reactor, settings, self._metadata, self._background)
         self._readiness = Readiness(self.stores.loading, self._background)
         self.credentials = CredentialWatch(
@@ -134,15 +127,21 @@ class ImageServer(MultiService):
         if settings.replication_master:
             self.following = self._make_following()
         self._server = self._make_server()
-        self.metrics = MetricRegistry()
-        self.metrics.add(self._server.accounting.metrics)
-        self.metrics.add(self.credentials.metrics)
-        if self.following is not None:
-            self.metrics.add(self.following.metrics)
+        self.metrics = self._make_metrics()
         self._startup: Deferred[None] | None = None
         self._web: WebService | None = None
         self._is_ready = False
         self._locks: list[int] = []
+
+    def _make_pools(self) -> None:
+        self._disk = self._add_pool("disk", _DISK_THREADS)
+        self._metadata = self._add_pool("metadata", _METADATA_THREADS)
+        self._cpu = self._add_pool("cpu", _CPU_THREADS)
+        # Anybody may ask for pages: they must not keep calls waiting.
+        self._pages = self._add_pool("pages", _PAGES_THREADS)
+        self._browsing = self._add_pool("browsing", _BROWSING_THREADS)
+        self._background = self._add_pool("background", _BACKGROUND_THREADS)
+        self._workers = Workers(self._disk, self._metadata, self._cpu, self._background)
 
     def _add_pool(self, name: str, threads: int) -> PoolWorker:
         pool = PoolWorker(self._reactor, name, threads)
@@ -187,6 +186,14 @@ class ImageServer(MultiService):
             limits=settings.connection_limits(descriptors),
             requires_tls=settings.require_tls,
         )
+
+    def _make_metrics(self) -> MetricRegistry:
+        metrics = MetricRegistry()
+        metrics.add(self._server.accounting.metrics)
+        metrics.add(self.credentials.metrics)
+        if self.following is not None:
+            metrics.add(self.following.metrics)
+        return metrics
 
     def _use(self, credentials: Credentials) -> None:
         """Secure new connections with these."""

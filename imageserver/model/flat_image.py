@@ -75,7 +75,11 @@ class _Collect(inode_scan._Scan):
         return FlatTable(self._inodes, table.directories)
 
     def _pass_usual(self, cursor: Cursor, limit: int) -> int:
-        data, position, match = cursor.data, cursor.position, inode_scan._ANY.match
+        data, position, match = (
+            cursor.data,
+            cursor.position,
+            inode_scan.any_inode().match,
+        )
         inodes, passed = self._inodes, 0
         regular = self._regular_headers[0]
         while passed < limit and (found := match(data, position)):
@@ -107,7 +111,7 @@ class _Collect(inode_scan._Scan):
 
     def _keep(self, number: bytes) -> None:
         """Keep the inode that was encoded last."""
-        found = inode_scan._ANY.match(self._piece)
+        found = inode_scan.any_inode().match(self._piece)
         if found is None:
             raise GobDecodeError("an inode is nil")
         is_regular = found[2] == _HEADER_BY_CLASS[RegularInode]

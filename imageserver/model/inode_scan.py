@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
@@ -62,12 +63,22 @@ def _pattern(
     return re.compile(pattern, re.DOTALL)
 
 
-_ANY = _pattern(INODES.by_class, LENGTH)
-*_values, _hash = value_patterns(RegularInode)
-_REGULAR = _pattern(
-    [RegularInode], patterns.number(8), patterns.fields_up_to(_values, _hash)
-)
-"""Up to the hash; the last group that matches is the size."""
+# Compiled when they are needed: tools that do not look at images start sooner.
+
+
+@cache
+def any_inode() -> re.Pattern[bytes]:
+    """What matches the beginning of inodes of all classes."""
+    return _pattern(INODES.by_class, LENGTH)
+
+
+@cache
+def _regular_inode() -> re.Pattern[bytes]:
+    """What matches regular ones up to the hash; the last group is the size."""
+    *values, hash_ = value_patterns(RegularInode)
+    content = patterns.fields_up_to(values, hash_)
+    return _pattern([RegularInode], patterns.number(8), content)
+
 
 # Canonical image files define the types of the table first: their ids are these.
 _ENCODER = gob.Encoder()
@@ -147,7 +158,7 @@ class _Scan:
         Returns:
             How many, up to the limit.
         """
-        data, position, match = cursor.data, cursor.position, _REGULAR.match
+        data, position, match = cursor.data, cursor.position, _regular_inode().match
         encoded, hashes, sizes = self._piece, self._hashes, self._sizes
         regular, our_header = self._regular_headers
         numbers: list[bytes] = []
@@ -186,7 +197,7 @@ class _Scan:
         Returns:
             Its number and the position behind it; ``None`` if it is unusual.
         """
-        found = _ANY.match(cursor.data, position)
+        found = any_inode().match(cursor.data, position)
         if found is None or found[2] not in self._layouts:
             return None
         number, (layout, our_header) = found[1], self._layouts[found[2]]

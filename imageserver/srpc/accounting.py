@@ -143,6 +143,10 @@ class Accounting:
         """Calls that go on."""
         return sum(account.running for account in self.methods.values())
 
+    def running_of(self, names: Iterable[str]) -> int:
+        """Calls of some methods that go on."""
+        return sum(self.methods[n].running for n in names if n in self.methods)
+
     @property
     def denied_calls(self) -> int:
         """Calls that were not let in."""

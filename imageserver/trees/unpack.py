@@ -271,6 +271,7 @@ class Unpacker:
                 finally:
                     os.close(copy_fd)
         del self._users[hash_]
+        os.close(self._incoming.pop(name))  # it has its final name
 
     def _make(self, number: int, inode: Inode) -> None:
         with self._temporary() as name:

@@ -236,11 +236,7 @@ class StatusSource:
             cleanup_stop_percent=surroundings.cleanup_stop_percent,
             crashed_before=surroundings.crashed_before(),
             replication=state,
-            replication_clients=sum(
-                accounting.methods[name].running
-                for name in _FOLLOWING
-                if name in accounting.methods
-            ),
+            replication_clients=accounting.running_of(_FOLLOWING),
             rejected_connections=accounting.rejected,
             sent_bytes=sent,
             received_bytes=received,
@@ -249,16 +245,20 @@ class StatusSource:
             descriptors=open_descriptors(),
             memory_peak_bytes=usage.ru_maxrss << 10,
         )
-        if self._credentials is not None:
-            status = attrs.evolve(
-                status,
-                certificates=tuple(
-                    attrs.evolve(expiry, file=Path(expiry.file).name)
-                    for expiry in self._credentials.current.expiries
-                ),
-                certificates_outdated=bool(self._credentials.problem),
-            )
+        status = self._add_certificates(status)
         return attrs.evolve(status, attention=find_attention(status, self._now_s()))
+
+    def _add_certificates(self, status: Status) -> Status:
+        if self._credentials is None:
+            return status
+        return attrs.evolve(
+            status,
+            certificates=tuple(
+                attrs.evolve(expiry, file=Path(expiry.file).name)
+                for expiry in self._credentials.current.expiries
+            ),
+            certificates_outdated=bool(self._credentials.problem),
+        )
 
 
 def _as_json(_owner: object, _attribute: object, value: Any) -> Any:

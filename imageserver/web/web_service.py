@@ -97,16 +97,21 @@ class WebService(MultiService):
         process = ProcessMetrics(now_s(), options.flags, options.flag_values)
         metrics.add(process.metrics)
         metrics.add(lambda: server_metrics(source))
-        server = source.server
-        access = PageAccess(lambda: server.policy, server.methods, options.opened)
-        errors = ErrorPage(self.parts.renderer)
-        pages = Pages(make_routes(self.parts), access, errors, quick, slow)
+        self.site: Site = make_site(self._make_pages(quick, slow), reactor)
+
+    def _make_pages(self, quick: Worker, slow: Worker) -> Pages:
+        parts, server = self.parts, self._source.server
+        access = PageAccess(lambda: server.policy, server.methods, parts.options.opened)
+        errors = ErrorPage(parts.renderer)
+        pages = Pages(make_routes(parts), access, errors, quick, slow)
         live = LiveFeed(
-            reactor, quick, lambda: live_values(source.collect(), sampler.rates())
+            self._clock,
+            quick,
+            lambda: live_values(self._source.collect(), parts.sampler.rates()),
         )
         live.setServiceParent(self)
         pages.add_live("/events", live.serve)
-        self.site: Site = make_site(pages, reactor)
+        return pages
 
     def _sample(self) -> Sample:
         server = self._source.server

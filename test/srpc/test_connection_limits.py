@@ -249,5 +249,7 @@ class Comings(RuleBasedStateMachine):
         assert not self.gate._users
 
 
-Comings.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+Comings.TestCase.settings = settings(
+    deadline=None, max_examples=100, stateful_step_count=40
+)
 TestComings = Comings.TestCase
