@@ -48,9 +48,11 @@ rm -f /etc/systemd/system/*.wants/*
 cd /etc/systemd/system
 ln -sf /lib/systemd/system/basic.target default.target
 for unit in systemd-sysctl.service systemd-binfmt.service systemd-modules-load.service \
-    systemd-remount-fs.service proc-sys-fs-binfmt_misc.automount; do
+    systemd-remount-fs.service proc-sys-fs-binfmt_misc.automount tmp.mount; do
     ln -sf /dev/null "$unit"
 done
+mkdir -p /etc/tmpfiles.d
+ln -sf /dev/null /etc/tmpfiles.d/tmp.conf  # what is to be installed may be in /tmp
 cd /
 echo ready
 exec env -i container=scratch PATH=/usr/sbin:/usr/bin:/sbin:/bin \
