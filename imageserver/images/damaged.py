@@ -1,4 +1,4 @@
-"""Images of which only a damaged file is left."""
+"""Images of which only a damaged file is left, or one that cannot be read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def damaged_images(database: ImageDatabase) -> list[str]:
     files = filter(may_be_an_image, database.quarantine.names())
     return [
         name
-        for name in (file.replace("%", "/") for file in files)
+        for name in (*(file.replace("%", "/") for file in files), *database.left_out)
         if index.image(name) is None
         and index.owner_group(directory_of(name)) is not None
     ]

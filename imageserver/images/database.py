@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class ImageDatabase:
         expiration_limits: how far off expirations may be put.
         keeps_expired: whether images stay when their time has come.
         incomplete: images of which objects are missing, and how many.
+        left_out: images that could not be read, and directories likewise.
     """
 
     _log = Logger()
@@ -96,6 +98,7 @@ class ImageDatabase:
         self.expiration_limits = expiration_limits or ExpirationLimits()
         self.keeps_expired = keeps_expired
         self.incomplete: Mapping[str, int] = {}
+        self.left_out: AbstractSet[str] = frozenset()
         self._is_group = is_group
         self._busy: set[str] = set()
         self._lock = threading.Lock()

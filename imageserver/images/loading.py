@@ -57,6 +57,7 @@ class Loading:
     def __init__(self, database: ImageDatabase) -> None:
         self._database = database
         self.progress = Progress()
+        database.left_out = self.progress.left_out
         self.pending: dict[str, None] = {}
         self._lock = threading.Lock()
         self._stopping = False

@@ -271,6 +271,7 @@ def test_unreadable_directory(open_stores, filled, monkeypatch) -> None:
     assert stores.index.image_names() == ["dir/x"]
     assert sorted(stores.index.directories()) == [".", "dir"]
     assert stores.counts() == stores.recount()
+    assert stores.images.left_out == {"dir/sub"}
     monkeypatch.undo()
     Loading(stores.images).run()
     assert sorted(stores.index.image_names()) == ["dir/sub/y", "dir/x"]

@@ -115,6 +115,15 @@ class Updates(SynchronousTestCase):
         self.assertEqual(self.heard(some), start + news)
         self.assertIn((0, "old"), self.heard(every)[:2] + self.heard(every))
 
+    def test_images_that_cannot_be_read(self) -> None:
+        """They are named all the same: replicas that have them keep them."""
+        self.database.make_directory("dir", False, POWERFUL)
+        self.add("dir/x")
+        # Nor could the directory "gone".
+        self.database.left_out = {"dir/y", "gone/z"}
+        expected = [(2, "."), (2, "dir"), (0, "dir/x"), (0, "dir/y"), (0, "")]
+        self.assertEqual(self.heard(self.follow()), expected)
+
     def test_client_leaves(self) -> None:
         """Who closes the connection is forgotten, whatever it has said before."""
         client = self.follow()
