@@ -1,7 +1,7 @@
 """Where a JSON value ends in a stream, found without reading ahead.
 
 Braces and brackets are counted, strings passed over; whether it all is JSON is for the
-decoder to find out. No byte is looked at twice, however a value arrives.
+decoder to find out. However it arrives, no byte is looked at more than a few times.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import re
 from imageserver.errors import JsonDecodeError
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
-_OUTSIDE = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+# Not more of it possessive: until Python 3.11.4 that goes wrong for groups.
+_OUTSIDE = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*")*', re.DOTALL)
 """Anything but braces and brackets; whole strings."""
-_INSIDE = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
+_INSIDE = re.compile(rb"(?:[^\"\\]++|\\.)*", re.DOTALL)
 """The rest of a string, up to its quotation mark or half an escape."""
+_STEP_BYTES = 64 << 10
 _OPENING = b"{["
 _QUOTE = b'"'[0]
 _ESCAPE = b"\\"[0]
@@ -95,6 +97,13 @@ class Extent:
 def _end_of_match(
     pattern: re.Pattern[bytes], data: bytes | bytearray, position: int
 ) -> int:
-    match = pattern.match(data, position)
-    assert match is not None  # noqa: S101 - these patterns match nothing at all, too
-    return match.end()
+    """Where the last of several matches in a row ends.
+
+    Each is short, since each repetition within it takes memory.
+    """
+    while True:
+        match = pattern.match(data, position, position + _STEP_BYTES)
+        assert match is not None  # noqa: S101 - these match nothing at all, too
+        if match.end() == position:
+            return position
+        position = match.end()
