@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from processes import Daemon
+from processes import Daemon, wait_until
 
 from imageserver import gob
 from imageserver.model.logger_messages import (
@@ -36,8 +36,8 @@ def test_watch(daemon: Daemon) -> None:
     assert texts[0] == "Logger.Debug(0): a"
     assert texts[1] == "Logger.SetDebugLevel(1)"
     assert texts[2] == "Logger.Print(): é"
+    wait_until(lambda: b"Logger.Debug(1): c\n" in daemon.log_bytes())
     log = daemon.log_bytes()
-    assert b"Logger.Debug(1): c\n" in log
     assert b"Debug(0): a" not in log
     assert b"Debug(1): b" not in log
 
