@@ -73,5 +73,5 @@ def test_newcomers_have_a_place(stopped_daemon: Daemon) -> None:
                 assert client.line() == ""
         for connection in idle:
             connection.close()
-    assert b"half-open-connections" in daemon.log_bytes()
+    wait_until(lambda: b"half-open-connections" in daemon.log_bytes())
     assert daemon.stop() == 0

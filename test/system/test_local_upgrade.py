@@ -108,7 +108,11 @@ def test_rights(daemon: Daemon) -> None:
         assert client.begin("ImageServer.MakeDirectory") == "access to method denied"
         assert client.begin("ImageServer.ListImages") == ""
         assert client.line() == ""
-    assert b"MakeDirectory denied to 'nobody' from 127.0.0.1:" in daemon.log_bytes()
+    wait_until(
+        lambda: (
+            b"MakeDirectory denied to 'nobody' from 127.0.0.1:" in daemon.log_bytes()
+        )
+    )
 
 
 def test_path(stopped_daemon: Daemon, path: Path) -> None:
@@ -141,7 +145,9 @@ def test_something_else_at_the_path(stopped_daemon: Daemon, path: Path) -> None:
         assert ask(client, gob.Encoder(), gob.Decoder()).error == "no socket"
         use(client)
     assert stopped_daemon.imagetool("list").returncode == 0
-    assert b"there is something else at its path" in stopped_daemon.log_bytes()
+    wait_until(
+        lambda: b"there is something else at its path" in stopped_daemon.log_bytes()
+    )
     assert stopped_daemon.stop() == 0
     assert path.read_text() == "precious"
 
@@ -201,4 +207,4 @@ def test_imagetool_moves(daemon: Daemon, tmp_path: Path) -> None:
     assert (tmp_path / "out/file").read_bytes() == before
     moved = b".LocalUpgradeToUnix by 'admin'"
     wait_until(lambda: daemon.log_bytes().count(moved) >= 3)
-    assert b"listening on Unix socket @SRPC." in daemon.log_bytes()
+    wait_until(lambda: b"listening on Unix socket @SRPC." in daemon.log_bytes())
