@@ -28,6 +28,18 @@ from imageserver.worker import Worker
 _ADDED_AT_ONCE = 2
 
 
+def signed(
+    request: AddScannedImageRequest, caller: Caller, now_ns: int
+) -> AddScannedImageRequest:
+    """A request whose image, if any, says that the caller has made it, now."""
+    image = request.image
+    if image is None:
+        return request
+    now = Time.from_nanoseconds(now_ns)
+    image = gob.evolve(image, created_by=caller.user, created_on=now)
+    return gob.evolve(request, image=image)
+
+
 class ImageChanges:
     """Changes an image database."""
 
@@ -41,11 +53,8 @@ class ImageChanges:
         self, caller: Caller, request: AddScannedImageRequest
     ) -> AddImageResponse:
         """Add an image, made by the caller, now."""
-        image = request.image
-        if image is not None:
-            now = Time.from_nanoseconds(self._database.now_ns())
-            image = gob.evolve(image, created_by=caller.user, created_on=now)
-        return await self.add_trusted(caller, gob.evolve(request, image=image))
+        request = signed(request, caller, self._database.now_ns())
+        return await self.add_trusted(caller, request)
 
     async def add_trusted(
         self, caller: Caller, request: AddScannedImageRequest

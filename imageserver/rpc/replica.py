@@ -12,9 +12,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
-from imageserver import gob
 from imageserver.errors import PeerClosed, RequestError
-from imageserver.gob import Time
 from imageserver.images.admission import Admitted, dismiss
 from imageserver.images.canonical import add_request, make_image_file
 from imageserver.images.database import ImageDatabase
@@ -31,6 +29,7 @@ from imageserver.model.image_messages import (
 from imageserver.model.object_messages import ImportObjectsResponse
 from imageserver.replication.forward import Forwarder
 from imageserver.replication.replicator import Replicator
+from imageserver.rpc.image_changes import signed
 from imageserver.srpc.access import Caller
 from imageserver.srpc.call import Call
 from imageserver.srpc.methods import Method, Reply, Stream
@@ -163,11 +162,8 @@ class ReplicaMethods:
         self, caller: Caller, request: AddScannedImageRequest
     ) -> AddImageResponse:
         """Add an image, made by the caller, now."""
-        image = request.image
-        if image is not None:
-            now = Time.from_nanoseconds(self._database.now_ns())
-            image = gob.evolve(image, created_by=caller.user, created_on=now)
-        return await self._add_trusted(caller, gob.evolve(request, image=image))
+        request = signed(request, caller, self._database.now_ns())
+        return await self._add_trusted(caller, request)
 
     async def _add_trusted(
         self, caller: Caller, request: AddScannedImageRequest
