@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from imageserver.model.filter import Matcher
-from imageserver.trees.scan import HashPool
+from imageserver.trees.hash_pool import HashPool
 from imageserver.trees.tar import (
     Decompressor,
     Layer,

@@ -7,25 +7,20 @@ crossed, as the reference implementation does.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import BinaryIO, Self
-
-import attrs
+from typing import BinaryIO
 
 from imageserver.errors import ImageServerError
 from imageserver.model.filter import Matcher
 from imageserver.model.hash import NO_HASH
 from imageserver.model.inode import RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
+from imageserver.trees.hash_pool import HashPool
 from imageserver.trees.tree import (
-    PIECE_BYTES,
     Content,
     DirectoryNode,
     FileNode,
@@ -40,8 +35,6 @@ from imageserver.trees.tree import (
 
 _NANO = 1_000_000_000
 _READ_TRIES = 2
-_MAX_THREADS = 8
-_PENDING_PER_THREAD = 8
 # A file that was replaced by a FIFO since it was looked at must not block us.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -87,83 +80,41 @@ def scan_directory(
         return _Scan(path, directory, matcher, pool, found, mounted).run()
 
 
-class _Abandoned(Exception):
-    """Another job failed; the result of this one is of no interest."""
+_Identity = tuple[int, int, int, int]
+"""What tells that a file is still the one that was hashed."""
 
 
-class HashPool:
-    """Hashes files in several threads; a context manager.
+def _identify(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
-    The first error, in the order in which the jobs were handed in, is raised in the
-    thread that uses the pool. Leaving the pool abandons the jobs that are not done.
-    """
 
-    def __init__(self, progress: Progress) -> None:
-        """Start with no jobs; ``progress`` is called in the thread of the user."""
-        thread_count = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
-        self._executor = ThreadPoolExecutor(thread_count, "hash")
-        self._pending: deque[Future[int]] = deque()
-        self._pending_limit = thread_count * _PENDING_PER_THREAD
-        self._progress = progress
-        self._abandoned = threading.Event()
-        self._file_count = 0
-        self._byte_count = 0
+class _Opener:
+    """Opens the files of a tree again, as long as they are what they were."""
 
-    def submit(self, job: Callable[[], int]) -> None:
-        """Run ``job`` in a thread; it returns how many bytes it has hashed.
+    def __init__(self, root_path: bytes) -> None:
+        self._root_path = root_path
+        self._root: RootDirectory | None = None
+        self._lock = threading.Lock()
 
-        Waits if many jobs are pending. Every job that was handed in is called, even
-        after an error, so that it can close what it was given.
+    def open(self, path: bytes, identity: _Identity) -> BinaryIO:
+        """Open a file for reading.
+
+        Raises:
+            FileAccessError: it cannot be read.
+            FileChanged: it is another one.
         """
-        self._pending.append(self._executor.submit(job))
-        if len(self._pending) > self._pending_limit:
-            self._accept_oldest()
-
-    def digest(self, read: Callable[[int], bytes], size: int) -> tuple[bytes, int]:
-        """Hash up to ``size`` bytes; to be called by jobs.
-
-        Returns:
-            The hash, and how many bytes there were.
-        """
-        hasher = hashlib.sha512()
-        left = size
-        while left and (piece := read(min(left, PIECE_BYTES))):
-            if self._abandoned.is_set():
-                raise _Abandoned
-            hasher.update(piece)
-            left -= len(piece)
-        return hasher.digest(), size - left
-
-    def finish(self) -> None:
-        """Wait for all jobs."""
-        while self._pending:
-            self._accept_oldest()
-
-    def _accept_oldest(self) -> None:
-        self._byte_count += self._pending.popleft().result()
-        self._file_count += 1
-        self._progress(self._file_count, self._byte_count)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._abandoned.set()
-        self._executor.shutdown()
-
-
-@attrs.frozen
-class _Identity:
-    """What tells that a file is still the one that was hashed."""
-
-    device: int
-    number: int
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> _Identity:
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        directory_path, _, name = path.rpartition(b"/")
+        real_path = self._root_path.rstrip(b"/") + path
+        with explained("cannot read", real_path), self._lock:
+            if self._root is None:
+                self._root = RootDirectory(self._root_path)
+            directory_fd = self._root.open_directory(directory_path)
+            fd = os.open(name, _FILE_FLAGS, dir_fd=directory_fd)
+        file = os.fdopen(fd, "rb")
+        if _identify(os.fstat(fd)) != identity:
+            file.close()
+            raise FileChanged(real_path)
+        return file
 
 
 class _Scan:
@@ -185,6 +136,7 @@ class _Scan:
         self._directory = directory
         self._matcher = matcher
         self._pool = pool
+        self._opener = _Opener(root_path)
         self._links: dict[tuple[int, int], FileNode] = {}
 
     def run(self) -> Tree:
@@ -247,22 +199,26 @@ class _Scan:
     ) -> None:
         file_fd = os.open(name, _FILE_FLAGS, dir_fd=directory_fd)
         opened = os.fstat(file_fd)
-        if (opened.st_dev, opened.st_ino) != (status.st_dev, status.st_ino):
+        is_other = (opened.st_dev, opened.st_ino) != (status.st_dev, status.st_ino)
+        if is_other or not stat.S_ISREG(opened.st_mode):
             os.close(file_fd)
             raise FileChanged(self._real_path(path))
-        self._pool.submit(partial(self._hash, file_fd, path, node))
+        job = partial(self._hash, file_fd, path, opened, node)
+        self._pool.submit(job, opened.st_size)
 
-    def _hash(self, fd: int, path: bytes, node: FileNode) -> int:
+    def _hash(
+        self, fd: int, path: bytes, before: os.stat_result, node: FileNode
+    ) -> int:
         """Hash a file and close it; runs in a thread."""
         real_path = self._real_path(path)
         try:
             with explained("cannot read", real_path):
-                status, digest = _read_unchanged(fd, real_path, self._pool)
+                status, digest = _read_unchanged(fd, real_path, before, self._pool)
         finally:
             os.close(fd)
         node.inode = _regular_inode(status, digest)
         if status.st_size:
-            opener = partial(_reopen, self._root_path, path, _Identity.of(status))
+            opener = partial(self._opener.open, path, _identify(status))
             node.content = Content(digest, status.st_size, opener)
             self._found(node.content)
         return status.st_size
@@ -272,34 +228,21 @@ class _Scan:
 
 
 def _read_unchanged(
-    fd: int, real_path: bytes, pool: HashPool
+    fd: int, real_path: bytes, before: os.stat_result, pool: HashPool
 ) -> tuple[os.stat_result, bytes]:
     read: Callable[[int], bytes] = partial(os.read, fd)
     for _ in range(_READ_TRIES):
-        before = os.fstat(fd)
-        os.lseek(fd, 0, os.SEEK_SET)
         digest, size = pool.digest(read, before.st_size)
         after = os.fstat(fd)
         if (
             size == before.st_size
-            and _Identity.of(before) == _Identity.of(after)
+            and _identify(before) == _identify(after)
             and before.st_ctime_ns == after.st_ctime_ns
         ):
             return after, digest if size else NO_HASH
+        before = after
+        os.lseek(fd, 0, os.SEEK_SET)
     raise FileChanged(real_path)
-
-
-def _reopen(root_path: bytes, path: bytes, identity: _Identity) -> BinaryIO:
-    directory_path, _, name = path.rpartition(b"/")
-    real_path = root_path.rstrip(b"/") + path
-    with explained("cannot read", real_path), RootDirectory(root_path) as root:
-        directory_fd = root.open_directory(directory_path)
-        fd = os.open(name, _FILE_FLAGS, dir_fd=directory_fd)
-        file = os.fdopen(fd, "rb")
-    if _Identity.of(os.fstat(fd)) != identity:
-        file.close()
-        raise FileChanged(real_path)
-    return file
 
 
 def _directory_node(status: os.stat_result) -> DirectoryNode:

@@ -29,7 +29,8 @@ from imageserver.errors import ImageServerError
 from imageserver.model.filter import Matcher
 from imageserver.model.inode import Inode, RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
-from imageserver.trees.scan import HashPool, scan_directory
+from imageserver.trees.hash_pool import HashPool
+from imageserver.trees.scan import scan_directory
 from imageserver.trees.tree import (
     PERMISSION_BITS,
     PIECE_BYTES,
@@ -139,7 +140,8 @@ def hash_members(
     # In the order of the archive, and none that was replaced or left out.
     for node, (member, layer) in members.regular.items():
         if node in left:
-            pool.submit(partial(_hash, node, layer.section(member, spool), pool, found))
+            section = layer.section(member, spool)
+            pool.submit(partial(_hash, node, section, pool, found), section.size)
     pool.finish()
 
 

@@ -21,7 +21,7 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
-from imageserver.trees import scan
+from imageserver.trees.hash_pool import HashPool
 from imageserver.trees.scan import FileChanged, scan_directory
 from imageserver.trees.tree import FileAccessError, RootDirectory, Tree
 
@@ -231,7 +231,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
 
 def _when_hashed(monkeypatch: pytest.MonkeyPatch, change: list[object]) -> None:
     """Call the next of ``change`` after each time that a file was hashed."""
-    digest = scan.HashPool.digest
+    digest = HashPool.digest
 
     def changing(*args: object) -> tuple[bytes, int]:
         result = digest(*args)  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ def _when_hashed(monkeypatch: pytest.MonkeyPatch, change: list[object]) -> None:
             change.pop(0)()  # type: ignore[operator]
         return result
 
-    monkeypatch.setattr(scan.HashPool, "digest", changing)
+    monkeypatch.setattr(HashPool, "digest", changing)
 
 
 def test_file_changes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
