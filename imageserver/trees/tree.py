@@ -12,8 +12,8 @@ import io
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
@@ -203,8 +203,7 @@ def _file_system(inodes: dict[int, Inode], directory_count: int) -> FileSystem:
     return FileSystem(inodes, len(sizes), sum(sizes), directory_count, root)
 
 
-@contextmanager
-def explained(action: str, path: bytes) -> Iterator[None]:
+def explained(action: str, path: bytes) -> AbstractContextManager[None]:
     """Turn what the system complains about into an error that names the path.
 
     Args:
@@ -214,14 +213,32 @@ def explained(action: str, path: bytes) -> Iterator[None]:
     Raises:
         FileAccessError: the system refused.
     """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileAccessError(f"{action}: {show(path)}: {reason}") from error
-    except (OverflowError, ValueError) as error:
-        # Numbers beyond the system's, and names and targets with a zero byte.
-        raise FileAccessError(f"{action}: {show(path)}: {error}") from error
+    return _Explained(action, path)
+
+
+class _Explained:
+    """See :func:`explained`; a generator would take four times as long."""
+
+    __slots__ = ("_action", "_path")
+
+    def __init__(self, action: str, path: bytes) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        elif isinstance(error, OverflowError | ValueError):
+            # Numbers beyond the system's, and names and targets with a zero byte.
+            reason = str(error)
+        else:
+            return
+        raise FileAccessError(
+            f"{self._action}: {show(self._path)}: {reason}"
+        ) from error
 
 
 class RootDirectory:
@@ -233,6 +250,10 @@ class RootDirectory:
         self._close_root = weakref.finalize(self, os.close, self.fd)
         self._last_path = b""
         self._last_fd = self.fd
+
+    def again(self) -> RootDirectory:
+        """The same directory, for another thread: each needs one of its own."""
+        return RootDirectory(b"/proc/self/fd/%d" % self.fd)
 
     def open_directory(self, path: bytes) -> int:
         """Open a directory below the root, following no symbolic link.
@@ -281,14 +302,17 @@ class RootDirectory:
         self.close()
 
 
-def write_sparsely(fd: int, data: bytes, position: int) -> None:
+def write_sparsely(fd: int, data: bytes, position: int) -> bool:
     """Write ``data`` at a position of a new file, but leave holes for long zeros.
 
-    Whoever has written everything gives the file its length: its end may be a hole.
+    Returns:
+        Whether something was left out. Then, when everything is written, the file has
+        to be given its length: its end may be a hole.
     """
-    if _HOLE not in data:
+    # Wherever a hole begins, one byte of these is in it.
+    if not data[_BLOCK_BYTES - 1 :: _BLOCK_BYTES].count(0) or _HOLE not in data:
         _write_at(fd, data, position)
-        return
+        return False
     done = 0
     for zeros in _ZEROS.finditer(data):
         # Holes are whole blocks of the file.
@@ -298,6 +322,7 @@ def write_sparsely(fd: int, data: bytes, position: int) -> None:
             _write_at(fd, data[done:start], position + done)
             done = end
     _write_at(fd, data[done:], position + done)
+    return done > 0
 
 
 def _write_at(fd: int, data: bytes, position: int) -> None:

@@ -12,25 +12,26 @@ The contents come one object at a time, in any order::
 
 Rules of this file: nothing is written outside the target, even if somebody tampers
 with it meanwhile: directories are opened one component at a time and no symbolic link
-is followed. Whatever is not a directory is made in the target's root under a temporary
-name, gets its owner, mode and time there, and is then moved to where it belongs: what
-has its final name is complete. Until the end, only the owner can enter the target.
+is followed. Whatever is not a directory is made under a temporary name beside its final
+one, gets its owner, mode and time, and only then its final name: what has that is
+complete. Until the end, only the owner can enter the target.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
 import attrs
 
-from imageserver.errors import CorruptObject, ImageServerError, InvalidImage
+from imageserver.errors import InvalidImage
 from imageserver.model.file_system import FileSystem
 from imageserver.model.inode import (
     DirectoryInode,
@@ -40,23 +41,20 @@ from imageserver.model.inode import (
     SymlinkInode,
 )
 from imageserver.model.tree import check_tree, show
+from imageserver.trees.object_writer import ObjectWriter, UnpackError
 from imageserver.trees.tree import (
     PERMISSION_BITS,
     RootDirectory,
     copy_content,
     explained,
-    write_sparsely,
 )
 
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE_FILE = 0o600
 _PRIVATE_DIRECTORY = 0o700
+_SET_ID_BITS = stat.S_ISUID | stat.S_ISGID
 _NANO = 1_000_000_000
 _SPECIAL_TYPES = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
-
-
-class UnpackError(ImageServerError):
-    """An image cannot be unpacked; the text says why."""
 
 
 @attrs.frozen
@@ -72,72 +70,11 @@ class LeftOut:
     reason: str
 
 
-@attrs.define(eq=False)
-class ObjectWriter:
-    """Takes the content of one object; :meth:`Unpacker.receive` makes them.
-
-    A context manager, which discards the content unless it was finished.
-    """
-
-    _hash: bytes
-    _size: int
-    _fd: int
-    _place: Callable[[], None]
-    _discard: Callable[[], None]
-    _hasher: Any = attrs.Factory(hashlib.sha512)
-    _received: int = 0
-    _open: bool = True
-
-    def write(self, data: bytes) -> None:
-        """Take the next piece.
-
-        Raises:
-            CorruptObject: that is more than the object has.
-            FileAccessError: it cannot be written.
-        """
-        if not self._open:
-            raise UnpackError("write after the end of an object")
-        position = self._received
-        self._received += len(data)
-        if self._received > self._size:
-            raise CorruptObject(self._hash, f"longer than {self._size} bytes")
-        self._hasher.update(data)
-        with explained("cannot write object", self._hash.hex().encode()):
-            write_sparsely(self._fd, data, position)
-
-    def finish(self) -> None:
-        """Check the object and put it wherever the image has it.
-
-        Raises:
-            CorruptObject: length or hash are wrong; the object is still wanted.
-            FileAccessError: it cannot be put somewhere; the text names the place.
-        """
-        try:
-            if self._received != self._size:
-                reason = f"{self._received} bytes instead of {self._size}"
-                raise CorruptObject(self._hash, reason)
-            if self._hasher.digest() != self._hash:
-                raise CorruptObject(self._hash, "wrong hash")
-            with explained("cannot write object", self._hash.hex().encode()):
-                os.ftruncate(self._fd, self._size)
-            self._place()
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Forget what was written; does nothing after :meth:`finish`."""
-        self._open = False
-        self._discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.discard()
-
-
 class Unpacker:
-    """Unpacks one file system; a context manager, for use in one thread."""
+    """Unpacks one file system; a context manager.
+
+    Objects may be received in several threads; all else is for one of them.
+    """
 
     def __init__(self, file_system: FileSystem, target: bytes | str) -> None:
         """Plan to unpack; nothing is touched yet.
@@ -152,6 +89,7 @@ class Unpacker:
         self._sizes = check_tree(file_system).object_bytes
         self._target = os.path.abspath(os.fsencode(target))
         self._root: RootDirectory | None = None
+        self._roots: dict[int, RootDirectory] = {}
         self._sets_owners = os.geteuid() == 0
         self._left_out: list[LeftOut] = []
         self._directories = [(b"", file_system.root)]
@@ -159,6 +97,9 @@ class Unpacker:
         self._paths: dict[int, list[bytes]] = {}
         self._users: dict[bytes, list[int]] = {}
         self._incoming: dict[bytes, int] = {}
+        # Long enough that no name of the image is the same by chance.
+        self._prefix = b"/.unpack-" + secrets.token_hex(16).encode()
+        self._numbers = itertools.count()
         inodes = file_system.inodes or {}
         # The list grows while it is walked through.
         for parent, directory in self._directories:
@@ -210,12 +151,13 @@ class Unpacker:
         """
         if hash_ not in self._users:
             raise UnpackError(f"object is not wanted: {hash_.hex()}")
-        name = self._new_name()
-        with explained("cannot write to", self._target):
-            fd = self._create(name)
-        self._incoming[name] = fd
-        place = partial(self._place_object, hash_, fd, name)
-        discard = partial(self._discard, name)
+        path = self._paths[self._users[hash_][0]][0]
+        with explained("cannot create", path):
+            temporary = self._beside(path)
+            fd = self._create(temporary)
+        self._incoming[temporary] = fd
+        place = partial(self._place_object, hash_, fd, temporary)
+        discard = partial(self._discard, temporary)
         return ObjectWriter(hash_, self._sizes[hash_], fd, place, discard)
 
     def finish(self) -> tuple[LeftOut, ...]:
@@ -244,136 +186,165 @@ class Unpacker:
 
     def close(self) -> None:
         """Discard unfinished objects, close the target; twice does no harm."""
-        for name in list(self._incoming):
-            self._discard(name)
+        for temporary in list(self._incoming):
+            self._discard(temporary)
         if self._root is not None:
             self._root.close()
             self._root = None
+        for root in self._roots.values():
+            root.close()
 
-    def _discard(self, name: bytes) -> None:
-        if name in self._incoming:
-            self._remove(name)
-            os.close(self._incoming.pop(name))
+    def _discard(self, temporary: bytes) -> None:
+        fd = self._incoming.pop(temporary, None)
+        if fd is not None:
+            self._remove(temporary)
+            os.close(fd)
 
-    def _place_object(self, hash_: bytes, fd: int, name: bytes) -> None:
+    def _place_object(self, hash_: bytes, fd: int, temporary: bytes) -> None:
         first, *others = self._users[hash_]
         with explained("cannot create", self._paths[first][0]):
-            self._complete(first, fd, name)
+            self._complete(first, fd, temporary)
         for number in others:
-            with (
-                explained("cannot create", self._paths[number][0]),
-                self._temporary() as copy_name,
-            ):
-                copy_fd = self._create(copy_name)
-                try:
-                    copy_content(fd, copy_fd, self._sizes[hash_])
-                    self._complete(number, copy_fd, copy_name)
-                finally:
-                    os.close(copy_fd)
+            with explained("cannot create", self._paths[number][0]):
+                self._make_copy(number, fd, self._sizes[hash_])
         del self._users[hash_]
-        os.close(self._incoming.pop(name))  # it has its final name
+        os.close(self._incoming.pop(temporary))  # it has its final name
+
+    def _make_copy(self, number: int, fd: int, size: int) -> None:
+        with self._temporary(number) as temporary:
+            copy_fd = self._create(temporary)
+            try:
+                copy_content(fd, copy_fd, size)
+                self._complete(number, copy_fd, temporary)
+            finally:
+                os.close(copy_fd)
 
     def _make(self, number: int, inode: Inode) -> None:
-        with self._temporary() as name:
+        with self._temporary(number) as temporary:
             if isinstance(inode, SymlinkInode):
-                self._make_symlink(inode, name)
-                self._move(number, name)
+                self._make_symlink(inode, temporary)
+                self._move(number, temporary)
                 return
             if isinstance(inode, SpecialInode):
-                if not self._make_special(number, inode, name):
+                if not self._make_special(number, inode, temporary):
                     return
-                fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._opened.fd)
+                directory_fd, name = self._locate(temporary)
+                fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory_fd)
                 # The only way to change what just its path is open of.
                 file: int | str = f"/proc/self/fd/{fd}"
             else:
-                file = fd = self._create(name)
+                file = fd = self._create(temporary)
             try:
-                self._complete(number, file, name)
+                self._complete(number, file, temporary)
             finally:
                 os.close(fd)
 
-    def _make_symlink(self, inode: SymlinkInode, name: bytes) -> None:
-        root_fd = self._opened.fd
-        os.symlink(inode.target, name, dir_fd=root_fd)
+    def _make_symlink(self, inode: SymlinkInode, temporary: bytes) -> None:
+        directory_fd, name = self._locate(temporary)
+        os.symlink(inode.target, name, dir_fd=directory_fd)
         if self._sets_owners:
             owner = (inode.uid, inode.gid)
-            os.chown(name, *owner, dir_fd=root_fd, follow_symlinks=False)
+            os.chown(name, *owner, dir_fd=directory_fd, follow_symlinks=False)
 
-    def _make_special(self, number: int, inode: SpecialInode, name: bytes) -> bool:
+    def _make_special(self, number: int, inode: SpecialInode, temporary: bytes) -> bool:
         kind = stat.S_IFMT(inode.mode)
         if kind not in _SPECIAL_TYPES:
             path = show(self._paths[number][0])
             raise InvalidImage(f"special inode has mode {inode.mode:o}: {path}")
+        directory_fd, name = self._locate(temporary)
         try:
-            mode = kind | _PRIVATE_FILE
-            os.mknod(name, mode, inode.device, dir_fd=self._opened.fd)
+            os.mknod(name, kind | _PRIVATE_FILE, inode.device, dir_fd=directory_fd)
         except PermissionError as error:
             reason = f"not permitted to create it: {error.strerror}"
             self._left_out.extend(LeftOut(path, reason) for path in self._paths[number])
             return False
         return True
 
-    def _complete(self, number: int, file: int | str, name: bytes) -> None:
+    def _complete(self, number: int, file: int | str, temporary: bytes) -> None:
         self._set_attributes(file, self._files[number], self._paths[number][0])
-        self._move(number, name)
+        self._move(number, temporary)
 
     def _set_attributes(self, file: int | str, inode: Any, path: bytes) -> None:
         if self._sets_owners:
             os.chown(file, inode.uid, inode.gid)
-        os.chmod(file, self._permissions(inode, os.stat(file), path))
+        os.chmod(file, self._permissions(file, inode, path))
         if isinstance(inode, RegularInode | SpecialInode):
             time_ns = inode.mtime_seconds * _NANO + inode.mtime_nanoseconds
             os.utime(file, ns=(time_ns, time_ns))
 
-    def _permissions(self, inode: Any, status: os.stat_result, path: bytes) -> int:
-        # With an owner other than the image's, these bits would give away our rights.
+    def _permissions(self, file: int | str, inode: Any, path: bytes) -> int:
         mode: int = inode.mode & PERMISSION_BITS
+        if not mode & _SET_ID_BITS:
+            return mode
+        # With an owner other than the image's, these bits would give away our rights.
+        status = os.stat(file)
         lost = stat.S_ISUID if status.st_uid != inode.uid else 0
         lost |= stat.S_ISGID if status.st_gid != inode.gid else 0
         if mode & lost:
             self._left_out.append(LeftOut(path, "owner and set-ID bits not set"))
         return mode & ~lost
 
-    def _move(self, number: int, name: bytes) -> None:
+    def _move(self, number: int, temporary: bytes) -> None:
         """Give what has a temporary name all its final ones."""
         first, *others = self._paths[number]
-        root_fd = self._opened.fd
-        for path in others:
-            to_fd, to = self._locate(path)
-            os.link(
-                name, to, src_dir_fd=root_fd, dst_dir_fd=to_fd, follow_symlinks=False
-            )
-        to_fd, to = self._locate(first)
-        os.rename(name, to, src_dir_fd=root_fd, dst_dir_fd=to_fd)
+        if others:
+            self._link(temporary, others)
+        directory_fd, name = self._locate(temporary)
+        final = first.rpartition(b"/")[2]
+        os.rename(name, final, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+
+    def _link(self, temporary: bytes, others: list[bytes]) -> None:
+        directory_fd, name = self._locate(temporary)
+        from_fd = os.dup(directory_fd)
+        try:
+            for path in others:
+                to_fd, to = self._locate(path)
+                os.link(
+                    name,
+                    to,
+                    src_dir_fd=from_fd,
+                    dst_dir_fd=to_fd,
+                    follow_symlinks=False,
+                )
+        finally:
+            os.close(from_fd)
 
     def _locate(self, path: bytes) -> tuple[int, bytes]:
+        """The directory of a path, good until the next call, and the name in it."""
         parent, _, name = path.rpartition(b"/")
         return self._opened.open_directory(parent), name
 
     @property
     def _opened(self) -> RootDirectory:
+        """The target, for this thread."""
         if self._root is None:
             raise UnpackError("make_skeleton comes first")
-        return self._root
+        thread = threading.get_ident()
+        if thread not in self._roots:
+            self._roots[thread] = self._root.again()
+        return self._roots[thread]
 
-    def _new_name(self) -> bytes:
-        # Long enough that no name of the image is the same by chance.
-        return b".unpack-" + secrets.token_hex(16).encode()
+    def _beside(self, path: bytes) -> bytes:
+        """The path of something that is not complete yet."""
+        name = self._prefix + b"-%d" % next(self._numbers)
+        return path.rpartition(b"/")[0] + name
 
-    def _create(self, name: bytes) -> int:
-        return os.open(name, _FILE_FLAGS, _PRIVATE_FILE, dir_fd=self._opened.fd)
+    def _create(self, path: bytes) -> int:
+        directory_fd, name = self._locate(path)
+        return os.open(name, _FILE_FLAGS, _PRIVATE_FILE, dir_fd=directory_fd)
 
-    def _remove(self, name: bytes) -> None:
+    def _remove(self, path: bytes) -> None:
         with suppress(OSError):
-            os.unlink(name, dir_fd=self._opened.fd)
+            directory_fd, name = self._locate(path)
+            os.unlink(name, dir_fd=directory_fd)
 
     @contextmanager
-    def _temporary(self) -> Iterator[bytes]:
-        name = self._new_name()
+    def _temporary(self, number: int) -> Iterator[bytes]:
+        temporary = self._beside(self._paths[number][0])
         try:
-            yield name
+            yield temporary
         except BaseException:
-            self._remove(name)
+            self._remove(temporary)
             raise
 
     def __enter__(self) -> Self:

@@ -22,13 +22,30 @@ def test_content(tmp_path: Path, seed: int) -> None:
     content = b"".join(chance.choices(PARTS, k=20))
     path = tmp_path / "file"
     with open(path, "wb") as file:
-        position = 0
+        position, has_holes = 0, False
         while position < len(content):
             piece = content[position : position + chance.randint(1, 30_000)]
-            write_sparsely(file.fileno(), piece, position)
+            has_holes |= write_sparsely(file.fileno(), piece, position)
             position += len(piece)
+        assert has_holes or os.fstat(file.fileno()).st_size == len(content)
         os.ftruncate(file.fileno(), len(content))
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("begin", [0, 1, 4095, 4096, 5000])
+@pytest.mark.parametrize("length", [4095, 4096, 8191, 8192])
+@pytest.mark.parametrize("position", [0, 1, 4096])
+def test_holes(tmp_path: Path, begin: int, length: int, position: int) -> None:
+    """Every whole block of zeros is left out, wherever it begins."""
+    piece = b"x" * begin + bytes(length) + b"x" * 3
+    first, last = -(-(position + begin) // 4096), (position + begin + length) // 4096
+    with open(tmp_path / "file", "wb") as file:
+        assert write_sparsely(file.fileno(), piece, position) == (last > first)
+        status = os.fstat(file.fileno())
+    blocks = (
+        -(-(position + len(piece)) // 4096) - position // 4096 - max(0, last - first)
+    )
+    assert status.st_blocks * 512 == blocks * 4096
 
 
 def test_unpacking(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from imageserver.model.inode import (
     SymlinkInode,
 )
 from imageserver.trees import unpack
+from imageserver.trees.object_writer import UnpackError
 from imageserver.trees.scan import scan_directory
 from imageserver.trees.tree import FileAccessError, RootDirectory, Tree, copy_content
-from imageserver.trees.unpack import LeftOut, Unpacker, UnpackError
+from imageserver.trees.unpack import LeftOut, Unpacker
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 OWNER = {"uid": os.geteuid(), "gid": os.getegid()}
@@ -204,6 +206,62 @@ def test_several_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"aa"
     assert (tmp_path / "b").read_bytes() == b"bb"
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_several_threads(tmp_path: Path) -> None:
+    """Objects may come in several threads, each to other directories."""
+    inodes: dict[int, Inode] = {}
+    names = {}
+    for number in range(8):
+        below = {}
+        for index in range(25):
+            content = b"%d/%d" % (number, index)
+            inodes[number * 100 + index + 1] = _regular(content)
+            below[f"f{index}"] = number * 100 + index + 1
+        inodes[1_000 + number] = _directory(**below)
+        names[f"d{number}"] = 1_000 + number
+    before = os.listdir("/proc/self/fd")
+    contents = {
+        hash_of(b"%d/%d" % (n, i)): b"%d/%d" % (n, i)
+        for n in range(8)
+        for i in range(25)
+    }
+    with Unpacker(_image(inodes, **names), tmp_path.as_posix()) as plan:
+        plan.make_skeleton()
+
+        def fill(hashes: list[bytes]) -> None:
+            for hash_ in hashes:
+                with plan.receive(hash_) as writer:
+                    writer.write(contents[hash_])
+                    writer.finish()
+
+        with ThreadPoolExecutor(4) as pool:
+            hashes = [hash_ for hash_, _ in plan.wanted()]
+            for done in [pool.submit(fill, hashes[start::4]) for start in range(4)]:
+                done.result()
+        plan.finish()
+    assert os.listdir("/proc/self/fd") == before
+    for number in range(8):
+        folder = tmp_path / f"d{number}"
+        assert len(os.listdir(folder)) == 25
+        for index in range(25):
+            assert (folder / f"f{index}").read_bytes() == b"%d/%d" % (number, index)
+
+
+def test_what_is_not_complete_is_beside_its_place(tmp_path: Path) -> None:
+    """An object has another name until it is right; nobody else can enter meanwhile."""
+    image = _image({1: _regular(b"content"), 2: _directory(f=1)}, d=2)
+    with Unpacker(image, tmp_path.as_posix()) as plan:
+        plan.make_skeleton()
+        writer = plan.receive(hash_of(b"content"))
+        (name,) = os.listdir(tmp_path / "d")
+        assert name.startswith(".unpack-")
+        assert stat.S_IMODE((tmp_path / "d" / name).stat().st_mode) == 0o600
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+        writer.write(b"content")
+        writer.finish()
+        assert os.listdir(tmp_path / "d") == ["f"]
+        plan.finish()
 
 
 @pytest.mark.parametrize(
