@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
-from imageserver.client.object_server import Progress
+from imageserver.client.receiving import Progress
 from imageserver.client.server import Server
 from imageserver.client.uploading import STREAMS, Sent, Upload
 from imageserver.errors import ImageServerError

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 
 from imageserver.client import operations
-from imageserver.client.object_server import Progress
+from imageserver.client.receiving import Progress
 from imageserver.client.server import PORT, Access, Server
 from imageserver.model.image import Image
 from imageserver.trees.differences import Difference

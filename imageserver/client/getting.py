@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import deferLater
 
-from imageserver.client.object_server import Progress, Writer
+from imageserver.client.receiving import Progress, Writer
 from imageserver.client.server import Server
 from imageserver.errors import ConnectionFailed, RemoteProtocolError
 from imageserver.model.file_system import FileSystem
 from imageserver.trees.unpack import LeftOut, Unpacker
 
+STREAMS = 2
 _TRIES = 6
 _PAUSE_S = 1.0
 
@@ -68,7 +70,7 @@ async def get_tree(
         file_system: what to unpack.
         target: the directory.
         progress: told of objects and bytes that were written.
-        fetch: fetches objects in another way.
+        fetch: fetches objects in another way; several at the same time, in threads.
 
     Returns:
         What could not be made for want of privileges.
@@ -83,7 +85,7 @@ async def get_tree(
         await run(unpacker.make_skeleton)
         await fetch_wanted(
             clock,
-            fetch or server.objects.get_objects,
+            fetch or partial(server.objects.get_objects, streams=STREAMS),
             lambda: [hash_ for hash_, _ in unpacker.wanted()],
             unpacker.receive,
             progress,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import BinaryIO, Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
-from imageserver.client.pipeline import Pipeline
-from imageserver.errors import CallError, ImageServerError
+from imageserver.client.receiving import Progress, Receiving, Writer
+from imageserver.errors import CallError, ImageServerError, RemoteProtocolError
 from imageserver.model.object_messages import (
     AddObjectRequest,
     AddObjectResponse,
@@ -24,10 +24,9 @@ from imageserver.srpc.client import Remote
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 1 << 20
+_BATCH_BYTES = 2 << 20
 _HASHES_PER_CALL = 100_000
-
-Progress = Callable[[int, int], None]
-"""Told of objects and bytes that were sent or received since the last time."""
+_HASHES_PER_STREAM_CALL = 2_000
 
 
 class Uploadable(Protocol):
@@ -44,16 +43,6 @@ class Uploadable(Protocol):
     @property
     def open(self) -> Callable[[], BinaryIO]:
         """Opens it; at its end the file ends."""
-
-
-class Writer(Protocol):
-    """Takes the content of one object."""
-
-    def write(self, data: bytes) -> None:
-        """The next bytes."""
-
-    def finish(self) -> None:
-        """That was all of it."""
 
 
 @attrs.define
@@ -157,6 +146,7 @@ class ObjectServerClient:
         hashes: Sequence[bytes],
         receive: Callable[[bytes], Writer],
         progress: Progress,
+        streams: int = 1,
     ) -> None:
         """Fetch objects.
 
@@ -165,66 +155,68 @@ class ObjectServerClient:
             receive: from a hash to where its content goes; called, and the writer
                 used, by the worker.
             progress: told how it goes.
+            streams: how many connections to use at a time. With one, objects come in
+                order; with more, so many of them come at the same time.
 
         Raises:
             CallError: the server refuses, or lacks an object.
             ProtocolError: the connection broke.
             Exception: what a writer raised.
         """
-        for start in range(0, len(hashes), _HASHES_PER_CALL):
-            wanted = hashes[start : start + _HASHES_PER_CALL]
-            async with self._remote.begin("ObjectServer.GetObjects") as call:
-                call.send(GetObjectsRequest(hashes=tuple(wanted)))
-                await call.drain()
-                response = await call.receive(GetObjectsResponse)
-                if response.error:
-                    raise CallError(response.error)
-                pipeline = Pipeline(self._worker)
-                try:
-                    for hash_, size in zip(wanted, response.object_sizes, strict=True):
-                        await _receive_one(
-                            call, pipeline, _Incoming(partial(receive, hash_)), size
-                        )
-                        progress(1, size)
-                    await pipeline.finish()
-                except BaseException:
-                    await _settle(pipeline)
-                    raise
+        size = _HASHES_PER_CALL if streams == 1 else _HASHES_PER_STREAM_CALL
+        batches = deque(hashes[at : at + size] for at in range(0, len(hashes), size))
+        going_on: set[Call] = set()
+        failures: list[BaseException] = []
+
+        async def stream() -> None:
+            try:
+                while batches:
+                    batch = batches.popleft()
+                    async with self._remote.begin("ObjectServer.GetObjects") as call:
+                        going_on.add(call)
+                        await self._get_some(call, batch, receive, progress)
+                        going_on.remove(call)
+            except BaseException as error:
+                failures.append(error)
+                batches.clear()
+                for call in going_on:  # there is no use in the other streams
+                    call.channel.abort()
+
+        await DeferredList([Deferred.fromCoroutine(stream()) for _ in range(streams)])
+        if failures:
+            raise failures[0]
+
+    async def _get_some(
+        self,
+        call: Call,
+        hashes: Sequence[bytes],
+        receive: Callable[[bytes], Writer],
+        progress: Progress,
+    ) -> None:
+        call.channel.expect_much()
+        call.send(GetObjectsRequest(hashes=tuple(hashes)))
+        await call.drain()
+        response = await call.receive(GetObjectsResponse)
+        if response.error:
+            raise CallError(response.error)
+        sizes = response.object_sizes
+        if len(sizes) != len(hashes):
+            raise RemoteProtocolError("sizes of other objects")
+        objects = zip(hashes, sizes, strict=True)
+        receiving = Receiving(self._worker, objects, receive, progress)
+        try:
+            await _receive_all(call, receiving, sum(sizes))
+        except BaseException:
+            await receiving.give_up()
+            raise
 
 
-async def _settle(pipeline: Pipeline) -> None:
-    """Let a pipeline end whose failure, if any, does not matter any more."""
-    try:
-        await pipeline.settle()
-    except Exception:
-        return
-
-
-class _Incoming:
-    """One object on its way to its writer; used by the worker."""
-
-    def __init__(self, receive: Callable[[], Writer]) -> None:
-        self._receive = receive
-        self._writer: Writer | None = None
-
-    def write(self, data: bytes) -> None:
-        if self._writer is None:
-            self._writer = self._receive()
-        self._writer.write(data)
-
-    def finish(self) -> None:
-        if self._writer is not None:
-            self._writer.finish()
-
-
-async def _receive_one(
-    call: Call, pipeline: Pipeline, incoming: _Incoming, size: int
-) -> None:
+async def _receive_all(call: Call, receiving: Receiving, size: int) -> None:
     while size:
         data = await call.receive_bytes(min(size, _PIECE_BYTES))
         size -= len(data)
-        await pipeline.add(partial(incoming.write, data), len(data))
-    await pipeline.add(incoming.finish, 0)
+        await receiving.add(data)
+    await receiving.finish()
 
 
 async def _read_answers(
@@ -260,6 +252,6 @@ def _next_pieces(pieces: Iterator[Uploadable | bytes]) -> list[Uploadable | byte
     for piece in pieces:
         batch.append(piece)
         size += len(piece) if isinstance(piece, bytes) else 0
-        if size >= _PIECE_BYTES:
+        if size >= _BATCH_BYTES:
             break
     return batch

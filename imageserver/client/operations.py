@@ -14,8 +14,8 @@ from typing import Any
 from imageserver import gob
 from imageserver.client.adding import add_tree
 from imageserver.client.getting import get_tree
-from imageserver.client.object_server import Progress
 from imageserver.client.object_sinks import VerifiedSink
+from imageserver.client.receiving import Progress
 from imageserver.client.server import Server
 from imageserver.client.uploading import upload
 from imageserver.errors import ImageExists, ImageNotFound

@@ -24,7 +24,8 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList, FirstError
 from twisted.internet.task import deferLater
 
-from imageserver.client.object_server import Progress, Uploadable
+from imageserver.client.object_server import Uploadable
+from imageserver.client.receiving import Progress
 from imageserver.client.server import Server
 from imageserver.errors import (
     ConnectionFailed,

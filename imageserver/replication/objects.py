@@ -252,6 +252,7 @@ class ObjectFetcher:
 
     async def _fetch_batch(self, hashes: list[bytes], batch: Batch) -> None:
         async with self._server.begin("ObjectServer.GetObjects") as call:
+            call.channel.expect_much()
             call.send(GetObjectsRequest(hashes=tuple(hashes)))
             await call.drain()
             response = await call.receive(GetObjectsResponse)

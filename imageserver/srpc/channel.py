@@ -39,6 +39,7 @@ __all__ = ["Channel", "Deadlines"]
 T = TypeVar("T")
 
 _READ_HIGH_WATER = 256 << 10
+_MUCH_BYTES = 256 << 10
 _WRITE_AT_ONCE = 64 << 10
 _TAKES_PER_TURN = 32
 
@@ -193,6 +194,11 @@ class Channel(Protocol):
         finally:
             self._want = self._wanted = None
         return result
+
+    def expect_much(self) -> None:
+        """Take what comes with few calls of the system from now on."""
+        carrier = self.transport.transport if self.is_tls else self.transport
+        carrier.bufferSize = _MUCH_BYTES
 
     def write(self, data: bytes) -> None:
         """Send ``data``, at the latest with the next :meth:`flush`."""

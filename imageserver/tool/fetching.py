@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from imageserver.client.object_server import Progress, Writer
+from imageserver.client.receiving import Progress, Writer
 from imageserver.errors import CorruptObject, ImageServerError
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.trees.object_cache import ObjectCache
@@ -51,9 +51,13 @@ class Fetcher:
             )
 
     async def fetch(
-        self, hashes: Sequence[bytes], receive: Receive, progress: Progress
+        self,
+        hashes: Sequence[bytes],
+        receive: Receive,
+        progress: Progress,
+        streams: int = 1,
     ) -> None:
-        """Fetch objects, in order; see ``ObjectServerClient.get_objects``.
+        """Fetch objects; see ``ObjectServerClient.get_objects``.
 
         Raises:
             ImageServerError: an object is not to be had.
@@ -64,11 +68,11 @@ class Fetcher:
             if hash_ not in here:
                 pending.append(hash_)
                 continue
-            await self._fetch_remote(pending, receive, progress)
+            await self._fetch_remote(pending, receive, progress, streams)
             pending = []
             size = await self._session.blocking(self._copy, hash_, receive)
             progress(1, size)
-        await self._fetch_remote(pending, receive, progress)
+        await self._fetch_remote(pending, receive, progress, streams)
         if self._cache is not None:
             await self._session.blocking(self._cache.trim)
 
@@ -82,11 +86,16 @@ class Fetcher:
         }
 
     async def _fetch_remote(
-        self, hashes: Sequence[bytes], receive: Receive, progress: Progress
+        self,
+        hashes: Sequence[bytes],
+        receive: Receive,
+        progress: Progress,
+        streams: int,
     ) -> None:
         if hashes:
             objects = await self._session.objects()
-            await objects.get_objects(hashes, self._keeping(receive), progress)
+            kept = self._keeping(receive)
+            await objects.get_objects(hashes, kept, progress, streams)
 
     def _keeping(self, receive: Receive) -> Receive:
         """The same, and what comes is kept in the cache, if there is one."""

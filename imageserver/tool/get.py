@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 
 import attrs
 
-from imageserver.client.getting import get_tree
+from imageserver.client.getting import STREAMS, get_tree
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
 from imageserver.model.tree import check_tree, show
@@ -39,7 +40,7 @@ async def get(session: ImageSession, name: str, target: str) -> int:
             source.file_system,
             target,
             bar.advance,
-            source.fetcher.fetch,
+            partial(source.fetcher.fetch, streams=STREAMS),
         )
     took_s = time.monotonic() - began_s
     session.debug(

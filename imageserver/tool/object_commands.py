@@ -8,8 +8,8 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from imageserver.client.object_server import Writer
 from imageserver.client.object_sinks import VerifiedSink, into_file
+from imageserver.client.receiving import Writer
 from imageserver.client.uploading import upload
 from imageserver.errors import CallError, ImageServerError
 from imageserver.model.hash import HASH_BYTES

@@ -61,6 +61,11 @@ class Taking(ChannelCase):
         )
         self.assertNothingScheduled()
 
+    def test_much(self):
+        """Where much is expected, the transport reads more at a time."""
+        self.channel.expect_much()
+        self.assertEqual(self.channel.transport.bufferSize, 256 << 10)
+
     def test_waiting(self):
         """What is not complete is waited for, piece by piece."""
         taking = self.begin(self.channel.take(Line(10), 5))

@@ -100,6 +100,8 @@ class Handshakes(SynchronousTestCase):
         channel = self.shake_hands(server, client)
         self.assertFalse(channel.lost)
         self.assertTrue(channel.is_tls)
+        channel.expect_much()
+        self.assertEqual(channel.transport.transport.bufferSize, 256 << 10)
         self.assertEqual(peer_identity(channel.transport).user, user)
         self.client.tls.write(b"there")
         channel.write(b"back")
