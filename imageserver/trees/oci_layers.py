@@ -12,15 +12,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from imageserver.model.filter import Matcher
+from imageserver.trees.decompression import Decompressor
 from imageserver.trees.scan import HashPool
-from imageserver.trees.tar import (
-    Decompressor,
-    Layer,
-    Members,
-    checked,
-    components,
-    hash_members,
-)
+from imageserver.trees.tar import Layer, Members, checked, components, hash_members
 from imageserver.trees.tree import (
     DirectoryNode,
     FileNode,

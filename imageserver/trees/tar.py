@@ -13,22 +13,25 @@ import gzip
 import lzma
 import os
 import re
-import shutil
 import stat
 import tarfile
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from io import BufferedIOBase
-from typing import Self, TypeAlias
+from typing import Self
 
 from imageserver import gob
 from imageserver.errors import ImageServerError
 from imageserver.model.filter import Matcher
 from imageserver.model.inode import Inode, RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
+from imageserver.trees.decompression import (
+    Decompressor,
+    MalformedArchive,
+    decompress,
+    open_zstd,
+)
 from imageserver.trees.scan import HashPool, scan_directory
 from imageserver.trees.tree import (
     PERMISSION_BITS,
@@ -46,14 +49,13 @@ from imageserver.trees.tree import (
     forget,
 )
 
-Decompressor: TypeAlias = Callable[[bytes], BufferedIOBase]
-
 _DECOMPRESSORS: dict[bytes, Decompressor | None] = {
     b".tar": None,
     b".tar.gz": gzip.GzipFile,
     b".tgz": gzip.GzipFile,
     b".tar.xz": lzma.LZMAFile,
     b".tar.bz2": bz2.BZ2File,
+    b".tar.zst": open_zstd,
 }
 _MTIME = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]*))?")
 _NANO = 1_000_000_000
@@ -64,10 +66,6 @@ _SPECIAL_TYPES = {
     tarfile.BLKTYPE: stat.S_IFBLK,
     tarfile.FIFOTYPE: stat.S_IFIFO,
 }
-
-
-class MalformedArchive(ImageServerError):
-    """An archive is damaged, or holds what no file system can hold."""
 
 
 def scan_source(
@@ -195,11 +193,10 @@ def checked(path: bytes) -> Iterator[None]:
         MalformedArchive: it is damaged.
         FileAccessError: it cannot be read.
     """
-    damage = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RecursionError)
     try:
         with explained("cannot read", path):
             yield
-    except damage as error:
+    except (tarfile.TarError, EOFError, RecursionError) as error:
         raise MalformedArchive(f"damaged archive: {show(path)}: {error}") from error
 
 
@@ -207,8 +204,8 @@ def _open_archive(path: bytes, decompressor: Decompressor | None) -> SharedFile:
     if decompressor is None:
         return SharedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     file = _temporary_file()
-    with decompressor(path) as source, os.fdopen(os.dup(file.fd), "wb") as target:
-        shutil.copyfileobj(source, target, PIECE_BYTES)
+    with os.fdopen(os.dup(file.fd), "wb") as target:
+        decompress(path, decompressor, target)
     os.lseek(file.fd, 0, os.SEEK_SET)
     return file
 

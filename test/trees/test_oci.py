@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,11 @@ from imageserver.model.paths import walk
 from imageserver.trees.oci_layers import scan_layers
 from imageserver.trees.oci_layout import LayoutWriter, MalformedLayout, OciLayout
 from imageserver.trees.tar import MalformedArchive
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def make_layer(path: Path, *members: str) -> bytes:
@@ -159,6 +167,33 @@ def test_choosing(layout: Layout, tmp_path: Path) -> None:
     assert len(reading.read().layers) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "compress"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar", bytes),
+        (GZIP, gzip.compress),
+        (DOCKER, gzip.compress),
+        ("application/vnd.oci.image.layer.v1.tar+bzip2", bz2.compress),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", zstd.compress),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", zstd.compress),
+    ],
+)
+def test_compressed_layers(
+    layout: Layout, tmp_path: Path, kind: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """The type of a layer tells how it is compressed; what is cut is refused."""
+    layer = Path(make_layer(tmp_path / "0", "a", "d/b").decode()).read_bytes()
+    data = compress(layer)
+    reading = OciLayout(str(layout.path))
+    layout.write("index.json", {"manifests": [layout.image(data, kind)]})
+    tree = scan_layers(reading.read().layers, None, lambda files, size: None)
+    assert {node.path for node in walk(tree.file_system)} == {b"/a", b"/d", b"/d/b"}
+    cut = layout.image(data[: len(data) // 20], kind)
+    layout.write("index.json", {"manifests": [cut]})
+    with pytest.raises(MalformedArchive):
+        scan_layers(reading.read().layers, None, lambda files, size: None)
+
+
 def test_damage(layout: Layout, tmp_path: Path) -> None:
     """Whatever is damaged, unknown or leads elsewhere is refused."""
     path = Path(make_layer(tmp_path / "0", "a").decode())
@@ -168,7 +203,7 @@ def test_damage(layout: Layout, tmp_path: Path) -> None:
         ({**good, "digest": "sha256:../../../etc/passwd"}, "unknown digest"),
         ({**good, "digest": "md5:00"}, "unknown digest"),
         ({**good, "size": 1}, "damaged blob"),
-        (layout.image(b"x", "application/vnd.oci.image.layer.v1.tar+zstd"), "known"),
+        (layout.image(b"x", "application/vnd.oci.image.layer.v1.tar+rar"), "known"),
         (layout.blob(b"[]", "manifest"), "not an object"),
         (layout.blob(b"{}", "manifest"), "layers is not an array"),
         (layout.blob(b"{", "manifest"), "Expecting"),
