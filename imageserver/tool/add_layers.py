@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 
 from imageserver import gob
 from imageserver.tool.add import send_tree
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.making import add_image, compute_files, refuse_existing
+from imageserver.tool.terminal import tell
 from imageserver.tool.typed_image import load_image
 from imageserver.trees.selecting import replace_files
 
@@ -24,7 +24,7 @@ async def add_replaced(
     await refuse_existing(session, name)
     image = (await load_image(session, base)).whole
     if not image.expires_at.is_zero:
-        print(f"Skipping expiring image: {base}", file=sys.stderr)
+        tell(f"Skipping expiring image: {base}")
         return 0
     assert image.file_system is not None  # noqa: S101 - load_image has seen to it
     tree = image.file_system

@@ -16,6 +16,7 @@ from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.name_file import PATCHED_IMAGE, write_name
 from imageserver.tool.progress import ProgressBar
 from imageserver.tool.services import Actions, choose, perform
+from imageserver.tool.terminal import CYAN, GREEN, RED, by_first_word
 from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_seconds
 from imageserver.trees.patch_plan import PatchPlan, plan_patch
@@ -23,6 +24,8 @@ from imageserver.trees.patching import Patcher
 from imageserver.trees.scan import scan_directory
 from imageserver.trees.selecting import apply_filter
 from imageserver.trees.tree import Tree
+
+_COLOURS = {"Made": GREEN, "Removed": RED, "Changed": CYAN}
 
 
 class _Others:
@@ -133,5 +136,6 @@ def _tell(session: ImageSession, changes: list[tuple[str, bytes]]) -> None:
         session.talk.json([{"change": what, "path": path} for what, path in changes])
     else:
         session.talk.lines(
-            f"{what.capitalize()}: {os.fsdecode(path)}" for what, path in changes
+            (f"{what.capitalize()}: {os.fsdecode(path)}" for what, path in changes),
+            by_first_word(_COLOURS),
         )

@@ -14,6 +14,7 @@ from imageserver.model.paths import walk
 from imageserver.model.tree import check_tree
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.progress import ProgressBar
+from imageserver.tool.terminal import RED, paint
 from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
 
@@ -115,5 +116,6 @@ def _tell(
         for hash_ in sorted(hashes):
             paths = users.get(hash_) or [b"(build log or release notes)"]
             session.talk.lines(
-                f"{state}: {hash_.hex()} {os.fsdecode(path)}" for path in paths
+                (f"{state}: {hash_.hex()} {os.fsdecode(path)}" for path in paths),
+                lambda line: paint(line, RED),
             )
