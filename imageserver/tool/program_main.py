@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +11,7 @@ from typing import Any
 
 import imageserver
 from imageserver.errors import ConfigError, ImageServerError
-from imageserver.flags import HelpRequested, Parsed, UsageError
+from imageserver.flags import FlagSet, HelpRequested, Parsed, UsageError
 from imageserver.tool.command import Command, Program
 from imageserver.tool.connecting_flags import check_connecting
 from imageserver.tool.flag_files import read_flag_files
@@ -64,6 +66,32 @@ def run_program(
             _tell_usage(program, words)
         return MISUSED
     return start(command, parsed.arguments[1:], parsed.values)
+
+
+def starter(flags: FlagSet, settings_type: type[Any], sessions: str) -> Start:
+    """What runs the commands of a tool.
+
+    Args:
+        flags: its flags.
+        settings_type: takes their values.
+        sessions: the module that runs commands which talk to the server.
+    """
+
+    def start(
+        command: Command, arguments: Sequence[str], values: Mapping[str, Any]
+    ) -> int:
+        settings = flags.decode(values, settings_type)
+        if command.local:
+            return run_locally(command, settings, arguments)
+        # Twisted takes time to load, which local commands do without; looking for
+        # garbage meanwhile would take a tenth more.
+        gc.disable()
+        code: int = importlib.import_module(sessions).run_with_session(
+            command, arguments, settings
+        )
+        return code
+
+    return start
 
 
 def run_locally(command: Command, settings: Any, arguments: Sequence[str]) -> int:

@@ -18,13 +18,16 @@ import attrs
 
 from imageserver import gob
 from imageserver.errors import DecodeError, ImageNotFound, ImageServerError
-from imageserver.flags import SECOND
 from imageserver.gob import Limits
 from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter, Matcher
 from imageserver.model.flat_image import FlatImage, FlatTree, GetFlatImageResponse
 from imageserver.model.image import Annotation, Image
-from imageserver.model.image_messages import FindLatestImageRequest, GetImageRequest
+from imageserver.model.image_messages import (
+    FindLatestImageRequest,
+    GetImageRequest,
+    GetImageResponse,
+)
 from imageserver.model.triggers import Triggers
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.input_files import load_filter
@@ -195,14 +198,8 @@ async def load_flat(session: ImageSession, text: str) -> LoadedFlat:
     else:
         name = await find_name(session, typed)
         request = GetImageRequest(name, timeout_ns=session.settings.timeout)
-        server = await session.server()
-        response = await server.call(
-            "ImageServer.GetImage",
-            request,
-            GetFlatImageResponse,
-            patience_s=max(0, session.settings.timeout) / SECOND,
-        )
-        image = response.image
+        images = await session.images()
+        image = (await images.fetch_image(request, GetFlatImageResponse)).image
         if image is None:
             raise NoSuchImage(name)
     assert image is not None  # noqa: S101 - a file has one
@@ -253,7 +250,7 @@ async def _fetch(
         ignore_file_system=ignore_file_system,
         timeout_ns=session.settings.timeout,
     )
-    response = await (await session.images()).fetch_image(request)
+    response = await (await session.images()).fetch_image(request, GetImageResponse)
     image = response.image
     if image is None:
         raise NoSuchImage(name)
