@@ -22,12 +22,11 @@ async def add_replaced(
 ) -> int:
     """Make an image of another one, with the files of layers."""
     await refuse_existing(session, name)
-    image = (await load_image(session, base)).whole
+    loaded = await load_image(session, base)
+    image, tree = loaded.whole, loaded.file_system
     if not image.expires_at.is_zero:
         tell(f"Skipping expiring image: {base}")
         return 0
-    assert image.file_system is not None  # noqa: S101 - load_image has seen to it
-    tree = image.file_system
     for layer in layers:
         added = await send_tree(session, layer, image.filter)
         tree = replace_files(tree, added.tree.file_system)

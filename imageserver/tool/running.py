@@ -95,11 +95,10 @@ async def _tell(
     else:
         tell(command.explain(error, arguments))
     if not session.talk.is_quiet:
-        # Whoever gets no error need not wait for this.
-        from imageserver.tool.advice import advise, advise_name  # noqa: PLC0415
+        from imageserver.tool import advice  # noqa: PLC0415 - for errors only
 
-        hint = advise(error, access_of(session.settings).certificates)
-        if hint := hint or await advise_name(error, session):
+        hint = advice.advise(error, access_of(session.settings).certificates)
+        if hint := hint or await advice.advise_name(error, session):
             tell(f"hint: {hint}")
 
 

@@ -192,17 +192,17 @@ async def load_flat(session: ImageSession, text: str) -> LoadedFlat:
         loaded = await load_image(session, text)
         tree = await session.blocking(FlatTree.of, loaded.file_system)
         return LoadedFlat(tree, None)
+    name = typed.rest
     image: FlatImage | None
     if typed.letter == "l":
-        image = await session.blocking(_read, typed.rest, FlatImage)
+        image = await session.blocking(_read, name, FlatImage)
     else:
         name = await find_name(session, typed)
         request = GetImageRequest(name, timeout_ns=session.settings.timeout)
         images = await session.images()
         image = (await images.fetch_image(request, GetFlatImageResponse)).image
-        if image is None:
-            raise NoSuchImage(name)
-    assert image is not None  # noqa: S101 - a file has one
+    if image is None:
+        raise NoSuchImage(name)
     if image.file_system is None:
         raise ImageServerError("FileSystem data not available")
     return LoadedFlat(FlatTree(image.file_system), image.filter)
@@ -258,8 +258,7 @@ async def _fetch(
 
 
 def _scan(path: str, filter_file: str) -> Loaded:
-    # Scanning brings modules with it that others need not wait for.
-    from imageserver.trees.tar import scan_source  # noqa: PLC0415
+    from imageserver.trees.tar import scan_source  # noqa: PLC0415 - brings a lot along
 
     filter_ = load_filter(filter_file)
     matcher = None if filter_ is None else Matcher(filter_.lines)

@@ -164,7 +164,7 @@ class Layer:
         archive = self._archive
         while (member := archive.next()) is not None:
             # The library would keep all members.
-            archive.members.clear()  # type: ignore[attr-defined]
+            archive.members.clear()  # type: ignore[attr-defined]  # undeclared
             if member.type != _VOLUME_LABEL:
                 members.add(member, self)
         # The library takes a header that it does not understand for the end.

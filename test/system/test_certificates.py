@@ -55,7 +55,7 @@ def test_reload(stopped_daemon: Daemon, own: Certificates) -> None:
         assert connected.begin("ImageServer.ListImages") == ""
     assert permits(daemon, "admin")
     with daemon.client() as client:
-        shown = client.socket.getpeercert(binary_form=True)  # type: ignore[attr-defined]
+        shown = client.socket.getpeercert(binary_form=True)
     renewed = load_certificate(own.of("server") / "cert.pem")
     assert shown == renewed.public_bytes(Encoding.DER)
     for text in (
