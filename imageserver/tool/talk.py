@@ -40,7 +40,10 @@ class Talk:
             paint = painter if painter and has_colours(sys.stdout) else str
             lines = (paint(printable(os.fsdecode(line))) for line in lines)
         out = sys.stdout.buffer
-        out.writelines(os.fsencode(line) + b"\n" for line in lines)
+        out.writelines(
+            (line if isinstance(line, bytes) else os.fsencode(line)) + b"\n"
+            for line in lines
+        )
         out.flush()
 
     def json(self, value: Any) -> None:

@@ -6,7 +6,7 @@ import lzma
 import os
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BufferedIOBase
 from types import ModuleType
 from typing import BinaryIO, TypeAlias, cast
@@ -33,27 +33,54 @@ def open_zstd(path: bytes) -> BufferedIOBase:
     return cast(BufferedIOBase, _zstd().ZstdFile(path))
 
 
-def decompress(path: bytes, decompressor: Decompressor, target: BinaryIO) -> None:
+class Allowance:
+    """How large some files may become when they are decompressed.
+
+    Together, and however often each is used: 1 GiB, or 200 times their size.
+    """
+
+    def __init__(self, paths: Iterable[bytes]) -> None:
+        """Allow what is right for some files.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        size = sum(os.stat(path).st_size for path in set(paths))
+        self._left = max(_HARMLESS_BYTES, _GROWTH * size)
+
+    def use(self, size: int, path: bytes) -> None:
+        """Use so many bytes for one of them.
+
+        Raises:
+            MalformedArchive: that is too much.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise MalformedArchive(
+                f"{show(path)} becomes more than {_GROWTH} times as large when it is"
+                " decompressed; if it is to, decompress it first"
+            )
+
+
+def decompress(
+    path: bytes, decompressor: Decompressor, target: BinaryIO, allowance: Allowance
+) -> None:
     """Decompress a file into another one.
 
     Args:
         path: the compressed file.
         decompressor: opens it.
-        target: takes at most 1 GiB, or 200 times the size of the compressed file.
+        target: takes the content.
+        allowance: how much that may be.
 
     Raises:
-        MalformedArchive: it is damaged, or would become larger.
+        MalformedArchive: it is damaged, or becomes too large.
         OSError: the system refuses.
     """
-    limit = max(_HARMLESS_BYTES, _GROWTH * os.stat(path).st_size)
     try:
         with decompressor(path) as source:
             while piece := source.read(PIECE_BYTES):
-                if target.tell() + len(piece) > limit:
-                    raise MalformedArchive(
-                        f"{show(path)} becomes more than {_GROWTH} times as large when"
-                        " it is decompressed; if it is to, decompress it first"
-                    )
+                allowance.use(len(piece), path)
                 target.write(piece)
     except _damage_errors() as error:
         raise MalformedArchive(f"damaged archive: {show(path)}: {error}") from error

@@ -27,6 +27,7 @@ from imageserver.model.filter import Matcher
 from imageserver.model.inode import Inode, RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
 from imageserver.trees.decompression import (
+    Allowance,
     Decompressor,
     MalformedArchive,
     decompress,
@@ -114,7 +115,7 @@ def scan_tar(
     suffix = next(suffix for suffix in _DECOMPRESSORS if raw_path.endswith(suffix))
     members = Members()
     with checked(raw_path), ExitStack() as stack, HashPool(progress) as pool:
-        layer = Layer(raw_path, _DECOMPRESSORS[suffix])
+        layer = Layer(raw_path, _DECOMPRESSORS[suffix], Allowance([raw_path]))
         stack.enter_context(layer)
         layer.read(members)
         hash_members(members, matcher, pool, found)
@@ -144,9 +145,11 @@ def hash_members(
 class Layer:
     """An archive whose members go into a tree; a context manager."""
 
-    def __init__(self, path: bytes, decompressor: Decompressor | None) -> None:
+    def __init__(
+        self, path: bytes, decompressor: Decompressor | None, allowance: Allowance
+    ) -> None:
         """Open an archive, decompressed if it is compressed."""
-        self._file = _open_archive(path, decompressor)
+        self._file = _open_archive(path, decompressor, allowance)
         self._stream = os.fdopen(os.dup(self._file.fd), "rb")
         self._archive = tarfile.open(
             fileobj=self._stream,
@@ -200,12 +203,14 @@ def checked(path: bytes) -> Iterator[None]:
         raise MalformedArchive(f"damaged archive: {show(path)}: {error}") from error
 
 
-def _open_archive(path: bytes, decompressor: Decompressor | None) -> SharedFile:
+def _open_archive(
+    path: bytes, decompressor: Decompressor | None, allowance: Allowance
+) -> SharedFile:
     if decompressor is None:
         return SharedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     file = _temporary_file()
     with os.fdopen(os.dup(file.fd), "wb") as target:
-        decompress(path, decompressor, target)
+        decompress(path, decompressor, target, allowance)
     os.lseek(file.fd, 0, os.SEEK_SET)
     return file
 

@@ -16,6 +16,7 @@ import pytest
 
 from imageserver.trees import decompression
 from imageserver.trees.decompression import (
+    Allowance,
     Decompressor,
     MalformedArchive,
     decompress,
@@ -47,7 +48,7 @@ def decompressed(path: Path, data: bytes, decompressor: Decompressor) -> bytes:
     """What some bytes become."""
     path.write_bytes(data)
     target = io.BytesIO()
-    decompress(bytes(path), decompressor, target)
+    decompress(bytes(path), decompressor, target, Allowance([bytes(path)]))
     return target.getvalue()
 
 
@@ -77,11 +78,17 @@ def test_bombs(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(decompression, "_HARMLESS_BYTES", 1 << 20)
     small, bomb = compress(bytes(1 << 20)), compress(bytes(16 << 20))
     assert len(decompressed(tmp_path / "x", small, decompressor)) == 1 << 20
-    (tmp_path / "x").write_bytes(bomb)
+    path = tmp_path / "x"
+    path.write_bytes(bomb)
     target = io.BytesIO()
     with pytest.raises(MalformedArchive, match="more than 200 times as large"):
-        decompress(bytes(tmp_path / "x"), decompressor, target)
+        decompress(bytes(path), decompressor, target, Allowance([bytes(path)] * 9))
     assert target.tell() <= max(1 << 20, 200 * len(bomb))
+    path.write_bytes(small)
+    allowance = Allowance([bytes(path)])
+    decompress(bytes(path), decompressor, io.BytesIO(), allowance)
+    with pytest.raises(MalformedArchive, match="more than 200 times as large"):
+        decompress(bytes(path), decompressor, io.BytesIO(), allowance)
 
 
 def test_zstd_frames(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from imageserver.model.inode import RegularInode
 from imageserver.model.paths import walk
+from imageserver.trees import decompression
 from imageserver.trees.oci_layers import scan_layers
 from imageserver.trees.oci_layout import LayoutWriter, MalformedLayout, OciLayout
 from imageserver.trees.tar import MalformedArchive
@@ -96,6 +97,19 @@ def test_paths_that_lead_out(tmp_path: Path, name: str) -> None:
     layer = make_layer(tmp_path / "0", name)
     with pytest.raises(MalformedArchive, match="leads out"):
         scan_layers([(layer, None)], None, lambda files, size: None)
+
+
+def test_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer counts as often as it is used, but what it may become does not."""
+    monkeypatch.setattr(decompression, "_HARMLESS_BYTES", 3 << 20)
+    with tarfile.open(tmp_path / "0", "w:gz") as archive:
+        info = tarfile.TarInfo("zeros")
+        info.size = 1 << 20
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    layer = bytes(tmp_path / "0"), gzip.GzipFile
+    scan_layers([layer] * 2, None, lambda files, size: None)
+    with pytest.raises(MalformedArchive, match="0 becomes more than 200 times"):
+        scan_layers([layer] * 4, None, lambda files, size: None)
 
 
 class Layout:
