@@ -31,7 +31,7 @@ def bind(reactor: Any, number: int, address: str, factory: Factory) -> IListenin
         ConfigError: the port is not to be had.
     """
     refusals = []
-    for interface in (address,) if address else ("::", "0.0.0.0"):  # noqa: S104
+    for interface in (address,) if address else ("::", "0.0.0.0"):  # noqa: S104 - all
         try:
             port: IListeningPort = reactor.listenTCP(
                 number, factory, _BACKLOG, interface

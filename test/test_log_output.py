@@ -154,12 +154,12 @@ def test_full_disk(tmp_path: Path, stderr: Terminal) -> None:
     def fail(text: str) -> None:
         raise OSError(28, "No space left on device")
 
-    output.files.write = fail  # type: ignore[method-assign] - a disk without space
+    output.files.write = fail  # a disk without space
     say(output, "lost")
     output.flush()
     say(output, "lost")
     output.flush()
-    output.files.write = write  # type: ignore[method-assign] - with space again
+    output.files.write = write  # with space again
     say(output, "kept")
     output.stop()
     assert output.lost == 2

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from imageserver.client.image_server import ImageServerClient
-from imageserver.errors import CallError
+from imageserver.client.image_server import ImageServerClient, check_error
 from imageserver.gob import Time
 from imageserver.model.image_messages import (
     ChangeImageExpirationRequest,
@@ -21,18 +20,12 @@ from imageserver.model.image_messages import (
     DeleteUnreferencedObjectsResponse,
     GetImageArchiveRequest,
     GetImageArchiveResponse,
-    GetImageExpirationRequest,
-    GetImageExpirationResponse,
     GetImageInodesRequest,
     GetImageInodesResponse,
-    GetImageRequest,
-    GetImageResponse,
     GetImageUsageEstimateRequest,
     GetImageUsageEstimateResponse,
     GetObjectStatisticsForImagesRequest,
     GetObjectStatisticsForImagesResponse,
-    GetReplicationMasterRequest,
-    GetReplicationMasterResponse,
     ImageUpdate,
     ImportTreeRequest,
     ImportTreeResponse,
@@ -59,7 +52,7 @@ class ImageCatalog(ImageServerClient):
             ChangeImageExpirationRequest(expires_at, name),
             ChangeImageExpirationResponse,
         )
-        _check(response.error)
+        check_error(response.error)
 
     async def chown_directory(self, name: str, group: str) -> None:
         """Give a directory to a group; empty: to nobody."""
@@ -76,7 +69,7 @@ class ImageCatalog(ImageServerClient):
             DeleteDirectoryRequest(name),
             DeleteDirectoryResponse,
         )
-        _check(response.error)
+        check_error(response.error)
 
     async def delete_unreferenced_objects(self, percentage: int, size: int) -> None:
         """Delete so many percent, and so many bytes, of the objects out of use."""
@@ -96,15 +89,6 @@ class ImageCatalog(ImageServerClient):
                     return found
                 found.append(item)
 
-    async def fetch_image(self, request: GetImageRequest) -> GetImageResponse:
-        """An image, and the address of more about it; no image: there is none."""
-        return await self._remote.call(
-            "ImageServer.GetImage",
-            request,
-            GetImageResponse,
-            patience_s=max(0, request.timeout_ns) / 1_000_000_000,
-        )
-
     async def get_archive(self, name: str) -> GetImageArchiveResponse:
         """A signed copy of an image, or the server from which to get it."""
         response = await self._remote.call(
@@ -112,7 +96,7 @@ class ImageCatalog(ImageServerClient):
             GetImageArchiveRequest(name),
             GetImageArchiveResponse,
         )
-        _check(response.error)
+        check_error(response.error)
         return response
 
     async def restore_archive(self, archive: bytes, expires_at: Time) -> str:
@@ -122,18 +106,8 @@ class ImageCatalog(ImageServerClient):
             RestoreImageFromArchiveRequest(archive, expires_at),
             RestoreImageFromArchiveResponse,
         )
-        _check(response.error)
+        check_error(response.error)
         return response.replication_master
-
-    async def get_expiration(self, name: str) -> Time:
-        """When an image expires; a zero time: never."""
-        response = await self._remote.call(
-            "ImageServer.GetImageExpiration",
-            GetImageExpirationRequest(name),
-            GetImageExpirationResponse,
-        )
-        _check(response.error)
-        return response.expires_at
 
     async def get_inodes(
         self, name: str, paths: Sequence[bytes]
@@ -144,7 +118,7 @@ class ImageCatalog(ImageServerClient):
             GetImageInodesRequest(tuple(paths), name),
             GetImageInodesResponse,
         )
-        _check(response.error)
+        check_error(response.error)
         return response
 
     async def estimate_usage(self, name: str) -> int | None:
@@ -165,18 +139,8 @@ class ImageCatalog(ImageServerClient):
             GetObjectStatisticsForImagesRequest(ignore_missing, tuple(names)),
             GetObjectStatisticsForImagesResponse,
         )
-        _check(response.error)
+        check_error(response.error)
         return response
-
-    async def get_replication_master(self) -> str:
-        """The server that this one follows, as ``host:port``; empty: none."""
-        response = await self._remote.call(
-            "ImageServer.GetReplicationMaster",
-            GetReplicationMasterRequest(),
-            GetReplicationMasterResponse,
-        )
-        _check(response.error)
-        return response.replication_master
 
     async def import_tree(self, request: ImportTreeRequest) -> ImportTreeResponse:
         """Let the server make an image of a published tree."""
@@ -186,7 +150,7 @@ class ImageCatalog(ImageServerClient):
             ImportTreeResponse,
             patience_s=_IMPORT_PATIENCE_S,
         )
-        _check(response.error)
+        check_error(response.error)
         return response
 
     async def follow(self, receive: Callable[[ImageUpdate], object]) -> None:
@@ -199,8 +163,3 @@ class ImageCatalog(ImageServerClient):
         async with self._remote.begin("ImageServer.GetImageUpdates") as call:
             while True:
                 receive(await call.receive(ImageUpdate, _FOR_EVER_S))
-
-
-def _check(error: str) -> None:
-    if error:
-        raise CallError(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from imageserver.errors import CallError
 from imageserver.gob import Time
@@ -32,6 +33,9 @@ from imageserver.model.image_messages import (
 from imageserver.srpc.call import Call
 from imageserver.srpc.client import Remote
 
+T = TypeVar("T")
+
+_NANO = 1_000_000_000
 _NAME_LIMIT = 8 << 10
 _REFUSAL_LIMIT = 64 << 10
 
@@ -96,29 +100,35 @@ class ImageServerClient:
         response = await self._remote.call(
             "ImageServer.FindLatestImage", request, FindLatestImageResponse
         )
-        if response.error:
-            raise CallError(response.error)
+        check_error(response.error)
         return response.image_name
+
+    async def fetch_image(self, request: GetImageRequest, response: type[T]) -> T:
+        """An image in any form, and what comes with it.
+
+        Args:
+            request: which one.
+            response: a response of GetImage: it decides on the form.
+        """
+        return await self._remote.call(
+            "ImageServer.GetImage",
+            request,
+            response,
+            patience_s=max(0, request.timeout_ns) / _NANO,
+        )
 
     async def get_image(self, request: GetImageRequest) -> Image | None:
         """An image; ``None``: there is none of that name."""
-        response = await self._remote.call(
-            "ImageServer.GetImage",
-            request,
-            GetImageResponse,
-            patience_s=max(0, request.timeout_ns) / 1_000_000_000,
-        )
-        return response.image
+        return (await self.fetch_image(request, GetImageResponse)).image
 
-    async def get_image_expiration(self, name: str) -> Time:
+    async def get_expiration(self, name: str) -> Time:
         """When an image expires; a zero time: never."""
         response = await self._remote.call(
             "ImageServer.GetImageExpiration",
             GetImageExpirationRequest(name),
             GetImageExpirationResponse,
         )
-        if response.error:
-            raise CallError(response.error)
+        check_error(response.error)
         return response.expires_at
 
     async def get_replication_master(self) -> str:
@@ -128,19 +138,12 @@ class ImageServerClient:
             GetReplicationMasterRequest(),
             GetReplicationMasterResponse,
         )
-        if response.error:
-            raise CallError(response.error)
+        check_error(response.error)
         return response.replication_master
 
     async def get_scanned_image(self, request: GetImageRequest) -> ScannedImage | None:
         """An image as servers keep it; ``None``: there is none of that name."""
-        response = await self._remote.call(
-            "ImageServer.GetImage",
-            request,
-            GetScannedImageResponse,
-            patience_s=max(0, request.timeout_ns) / 1_000_000_000,
-        )
-        return response.image
+        return (await self.fetch_image(request, GetScannedImageResponse)).image
 
     async def list_directories(self) -> list[Directory]:
         """All directories, in no particular order."""
@@ -173,6 +176,12 @@ class ImageServerClient:
             MakeDirectoryRequest(name, make_all),
             MakeDirectoryResponse,
         )
+
+
+def check_error(error: str) -> None:
+    """Raise ``CallError`` if a response has an error text."""
+    if error:
+        raise CallError(error)
 
 
 async def _receive_names(call: Call) -> list[str]:

@@ -84,7 +84,7 @@ class ImageBringer:
     async def _extend(self, record: ImageRecord) -> None:
         name = record.name
         try:
-            expires_at = await self._master.get_image_expiration(name)
+            expires_at = await self._master.get_expiration(name)
         except CallError as error:
             if str(error) == _NOT_FOUND:
                 raise ImageNotFound(f"{name}: not found") from error

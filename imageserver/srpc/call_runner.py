@@ -119,7 +119,7 @@ class CallRunner:
     ) -> tuple[bool, str]:
         """Run a request-reply method; whether to go on, and what happened."""
         assert method.request is not None  # noqa: S101 - see above
-        assert method.reply is not None  # noqa: S101
+        assert method.reply is not None  # noqa: S101 - see above
         call.write(b"\n")
         call.channel.flush()
         try:

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -129,7 +129,7 @@ class Channel(Protocol):
         if self._wanted is None and len(self.receiver) > _READ_HIGH_WATER:
             self._pause_reading()
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone; whoever waits is told."""
         self._lost = reason
         self._outgoing.clear()

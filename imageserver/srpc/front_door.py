@@ -21,7 +21,7 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IProtocolFactory,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -80,7 +80,7 @@ class FrontDoor(Protocol):
                 return
         self.inner.dataReceived(data)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass the news on."""
         self.server.accounting.open_raw -= 1
         self.stop_clock()
@@ -176,7 +176,7 @@ class Entrance(Protocol):
         """See ``IHandshakeListener``."""
         self._door.expect(Limit.HEADER_TIME, self._server.deadlines.head_s)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It has ended before it began."""
         if self._is_tls:
             self._server.sparing_log.info(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 
 from imageserver import gob
 from imageserver.tool.add import send_tree
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.making import add_image, compute_files, refuse_existing
+from imageserver.tool.terminal import tell
 from imageserver.tool.typed_image import load_image
 from imageserver.trees.selecting import replace_files
 
@@ -22,12 +22,11 @@ async def add_replaced(
 ) -> int:
     """Make an image of another one, with the files of layers."""
     await refuse_existing(session, name)
-    image = (await load_image(session, base)).whole
+    loaded = await load_image(session, base)
+    image, tree = loaded.whole, loaded.file_system
     if not image.expires_at.is_zero:
-        print(f"Skipping expiring image: {base}", file=sys.stderr)
+        tell(f"Skipping expiring image: {base}")
         return 0
-    assert image.file_system is not None  # noqa: S101 - load_image has seen to it
-    tree = image.file_system
     for layer in layers:
         added = await send_tree(session, layer, image.filter)
         tree = replace_files(tree, added.tree.file_system)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from imageserver.errors import ImageServerError
 from imageserver.tool.imagetool_session import ImageSession
+from imageserver.tool.terminal import CYAN, GREEN, RED, paint
 
 BUILT_IN = "-"
-_COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
-_RESET = "\033[0m"
+_COLOURS = {"+": GREEN, "-": RED, "@": CYAN}
 
 
 @contextmanager
@@ -41,7 +40,7 @@ async def compare_files(
     for file in (left, right):
         file.flush()
     if tool == BUILT_IN:
-        await session.blocking(_print_difference, left.name, right.name)
+        await session.blocking(_print_difference, session, left.name, right.name)
     else:
         command = [tool, *session.settings.diff_args, left.name, right.name]
         await session.blocking(_run, command)
@@ -57,19 +56,16 @@ def _run(command: list[str]) -> None:
         raise ImageServerError(text) from error
 
 
-def _print_difference(left: str, right: str) -> None:
+def _print_difference(session: ImageSession, left: str, right: str) -> None:
     before, after = (
         Path(path).read_bytes().decode("utf-8", "surrogateescape").splitlines()
         for path in (left, right)
     )
     lines = difflib.unified_diff(before, after, "left", "right", lineterm="")
-    colour: Callable[[str], str] = paint if sys.stdout.isatty() else str
-    for line in lines:
-        sys.stdout.buffer.write(os.fsencode(colour(line)) + b"\n")
-    sys.stdout.buffer.flush()
+    session.talk.lines(lines, paint_sign)
 
 
-def paint(line: str) -> str:
+def paint_sign(line: str) -> str:
     """A line in the colour of its first character."""
     colour = _COLOURS.get(line[:1])
-    return f"{colour}{line}{_RESET}" if colour else line
+    return paint(line, colour) if colour else line

@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from imageserver.errors import ImageServerError
 from imageserver.flags import BOOL
 from imageserver.tool.command import Command, Program
+from imageserver.tool.completion_scripts import ASK, BASH, FISH, ZSH
+
+SHELLS = ("bash", "zsh", "fish")
 
 _IMAGES = {"NAME", "IMAGE", "LEFT", "RIGHT"}
 _DIRECTORIES = {"DIRECTORY"}
-_LOCAL_DIRECTORY = {"get", "patch-directory", "scan-filtered-files"}
-
-_BASH = """\
-_@_complete() {
-  local word=${COMP_WORDS[COMP_CWORD]} command= position=0 index kind=
-  local -a flags=()
-  for ((index = 1; index < COMP_CWORD; index++)); do
-    local argument=${COMP_WORDS[index]}
-    if [[ -n $command ]]; then position=$((position + 1))
-    elif [[ $argument == -* ]]; then flags+=("$argument")
-    elif [[ $argument == = ]]; then
-      index=$((index + 1)); flags[-1]+="=${COMP_WORDS[index]}"
-    elif [[ " %VALUED% " == *" ${COMP_WORDS[index - 1]#-} "* && \\
-            ${COMP_WORDS[index - 1]} == -* ]]; then flags+=("$argument")
-    else command=$argument
-    fi
-  done
-  COMPREPLY=()
-  if [[ -z $command && $word == -* ]]; then
-    COMPREPLY=($(compgen -W "%FLAGS%" -- "$word")); return
-  elif [[ -z $command ]]; then
-    COMPREPLY=($(compgen -W "%COMMANDS%" -- "$word")); return
-  fi
-  case $command:$position in
-%CASES%
-  esac
-  local words
-  case $kind in
-    images) words=$(@ "${flags[@]}" -quiet list 2>/dev/null);;
-    directories) words=$(@ "${flags[@]}" -quiet listdirs 2>/dev/null | cut -d' ' -f1);;
-    words:*) words=${kind#words:};;
-    *) compopt -o default; return;;
-  esac
-  COMPREPLY=($(compgen -W "$words" -- "$word"))
-}
-complete -F _@_complete @
-"""
-_ZSH = """\
-#compdef @
-autoload -U +X bashcompinit && bashcompinit
-"""
+_LOCAL_DIRECTORY = {"get", "patch-directory", "scan-filtered-files", "mget"}
+_ONLY_THE_USER_KNOWS = {"BYTES", "GROUP", "HASH", "PATH", "PATTERN", "PERCENTAGE"}
 
 
 def complete(program: Program, shell: str) -> str:
@@ -66,79 +31,103 @@ def complete(program: Program, shell: str) -> str:
 
 
 def _bash(program: Program) -> str:
-    valued = [f.name for f in program.flags.flags if f.kind is not BOOL]
-    cases = [
-        f"    {command.name}:{position}) kind={_quote(kind)};;"
-        for command in program.commands
-        for position, kind in enumerate(_kinds(command))
-        if kind
-    ]
-    cases += [
-        f"    {command.name}:*) kind={_quote(_kinds(command)[-1])};;"
-        for command in program.commands
-        if command.arguments.endswith(("...", "...]")) and _kinds(command)[-1]
-    ]
-    script = _BASH.replace("@", program.name)
-    for word, text in (
-        ("%VALUED%", " ".join(valued)),
-        ("%FLAGS%", " ".join(f"-{flag.name}" for flag in program.flags.flags)),
-        ("%COMMANDS%", " ".join(command.name for command in program.commands)),
-        ("%CASES%", "\n".join(cases)),
-    ):
-        script = script.replace(word, text)
-    return script
+    return _fill(
+        BASH,
+        program,
+        commands=_quote("\n".join(name for name, _ in _commands(program))),
+        flags=_quote("\n".join(name for name, _ in _flags(program))),
+        cases=_cases(program, "{}) kind={};;"),
+    )
 
 
 def _zsh(program: Program) -> str:
-    # zsh reads what bash needs.
-    return _ZSH.replace("@", program.name) + _bash(program)
+    return _fill(
+        ZSH,
+        program,
+        commands=_described(_commands(program)),
+        flags=_described(_flags(program)),
+        cases=_cases(program, "{}) kind={};;"),
+    )
 
 
 def _fish(program: Program) -> str:
-    name = program.name
-    lines = [f"complete -c {name} -f"]
-    for flag in program.flags.flags:
-        needs = "" if flag.kind is BOOL else " -r"
-        lines.append(
-            f"complete -c {name} -o {flag.name}{needs} -d {_fish_quote(flag.help)}"
-        )
-    for command in program.commands:
-        lines.append(
-            f"complete -c {name} -n __fish_use_subcommand -a {command.name}"
-            f" -d {_fish_quote(command.summary)}"
-        )
-        seen = f"'__fish_seen_subcommand_from {command.name}'"
-        for kind in dict.fromkeys(_kinds(command)):
-            source = {
-                "images": f"'({name} -quiet list 2>/dev/null)'",
-                "directories": f"'({name} -quiet listdirs 2>/dev/null)'",
-            }.get(kind)
-            if kind.startswith("words:"):
-                source = _fish_quote(kind.removeprefix("words:"))
-            how = f"-a {source}" if source else "-F"
-            lines.append(f"complete -c {name} -n {seen} {how}")
-    return "\n".join(lines) + "\n"
+    begin = f"complete -c {program.name} -n '_{program.name}_is commands'"
+    commands = [
+        f"{begin} -a {command.name} -d {_fish_quote(command.summary)}"
+        for command in program.commands
+    ]
+    flags = [
+        f"{begin} -o {flag.name}{'' if flag.kind is BOOL else ' -r -F'}"
+        f" -d {_fish_quote(flag.help)}"
+        for flag in program.flags.flags
+    ]
+    return _fill(
+        FISH,
+        program,
+        commands="\n".join(commands),
+        flags="\n".join(flags),
+        cases=_cases(program, "case '{}'; set kind {}"),
+    )
 
 
-def _kinds(command: Command) -> list[str]:
-    """What each argument is: ``images``, ``directories``, ``words:``, or a file."""
-    kinds = []
+def _fill(script: str, program: Program, **texts: str) -> str:
+    """Fill the gaps, ``%name%``, of a script."""
+    valued = (flag.name for flag in program.flags.flags if flag.kind is not BOOL)
+    texts |= {
+        "program": program.name,
+        "valued": " ".join(valued),
+        "shells": " ".join(SHELLS),
+    }
+    script = script.replace("%ask%", ASK)
+    return re.sub("%([a-z]+)%", lambda found: texts[found[1]], script)
+
+
+def _cases(program: Program, form: str) -> str:
+    """For each place of an argument, what goes there."""
+    lines = [
+        form.format(f"{command.name}:{place}", kind)
+        for command in program.commands
+        for place, kind in _places(command)
+        if kind
+    ]
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _places(command: Command) -> Iterator[tuple[str, str]]:
+    """The place of each argument, and what it is; ``*`` are all places behind."""
     for index, name in enumerate(command.names):
-        word = re.sub(r"[\[\].]", "", name)
-        is_local = command.name in _LOCAL_DIRECTORY and index > 0
-        if word in _IMAGES:
-            kinds.append("images")
-        elif word in _DIRECTORIES and not is_local:
-            kinds.append("directories")
-        elif word == "SHELL":
-            kinds.append("words:bash zsh fish")
-        else:
-            kinds.append("")
-    return kinds
+        yield str(index), _kind(command, index)
+        if "..." in name:
+            yield "*", _kind(command, index)
+
+
+def _kind(command: Command, index: int) -> str:
+    """``images``, ``directories``, ``shells``, ``files``; or empty."""
+    word = re.sub(r"[\[\].]", "", command.names[index])
+    is_local = command.name in _LOCAL_DIRECTORY and index > 0
+    if word in _IMAGES:
+        return "images"
+    if word in _DIRECTORIES and not is_local:
+        return "directories"
+    if word == "SHELL":
+        return "shells"
+    return "" if word in _ONLY_THE_USER_KNOWS else "files"
+
+
+def _commands(program: Program) -> list[tuple[str, str]]:
+    return [(command.name, command.summary) for command in program.commands]
+
+
+def _flags(program: Program) -> list[tuple[str, str]]:
+    return [(f"-{flag.name}", flag.help) for flag in program.flags.flags]
+
+
+def _described(words: list[tuple[str, str]]) -> str:
+    return "\n".join(_quote(f"{word}:{text}") for word, text in words)
 
 
 def _quote(text: str) -> str:
-    return f"'{text}'"
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _fish_quote(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -10,7 +9,7 @@ from imageserver.errors import ImageServerError
 from imageserver.model.filter import Filter, Matcher
 from imageserver.model.flat_image import FlatTree
 from imageserver.model.tree import show
-from imageserver.tool.comparing import BUILT_IN, compare_files, paint, two_files
+from imageserver.tool.comparing import BUILT_IN, compare_files, paint_sign, two_files
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.input_files import load_filter
 from imageserver.tool.typed_image import LoadedFlat, load_flat
@@ -59,9 +58,7 @@ async def _compare(session: ImageSession, *names: str) -> int:
     if session.talk.as_json:
         session.talk.json([_describe(item) for item in shown])
         return 0
-    has_colours = sys.stdout.isatty()
-    lines = [_line(item) for item in shown]
-    session.talk.lines(paint(line) if has_colours else line for line in lines)
+    session.talk.lines(map(_line, shown), paint_sign)
     return 0
 
 

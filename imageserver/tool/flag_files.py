@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from imageserver.errors import ConfigError
 from imageserver.flags import FlagSet
+from imageserver.tool.terminal import tell
 
 _SYSTEM = Path("/etc/config")
 _NAMES = ("flags.default", "flags.extra")
@@ -32,7 +32,7 @@ def read_flag_files(
     try:
         _read(flags, values, system / program)
     except ConfigError as error:
-        print(f"Warning: {error}", file=sys.stderr)
+        tell(f"Warning: {error}")
     if home:
         _read(flags, values, Path(home) / ".config" / program)
     return values

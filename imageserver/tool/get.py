@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 
@@ -17,6 +16,7 @@ from imageserver.tool.fetching import Fetcher
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.name_file import INITIAL_IMAGE, write_name
 from imageserver.tool.progress import ProgressBar
+from imageserver.tool.terminal import tell
 from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
 from imageserver.trees.tree import Content
@@ -48,7 +48,7 @@ async def get(session: ImageSession, name: str, target: str) -> int:
         f" {show_seconds(took_s)} ({show_rate(size, took_s)})"
     )
     for item in left_out:
-        print(f"left out: {show(item.path)}: {item.reason}", file=sys.stderr)
+        tell(f"left out: {show(item.path)}: {item.reason}")
     await session.blocking(write_name, INITIAL_IMAGE, source.name, target)
     session.talk.summary(
         f"{target}: {len(source.file_system.inodes or {})} inodes, {show_bytes(size)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,10 +9,10 @@ from typing import Any
 
 from imageserver.errors import ConfigError, ImageServerError
 from imageserver.flags import MINUTE, UsageError
-from imageserver.tool.command import Command, Program
+from imageserver.tool.command import Program
 from imageserver.tool.imagetool_commands import COMMANDS
 from imageserver.tool.imagetool_flags import FLAGS
-from imageserver.tool.program_main import run_locally, run_program
+from imageserver.tool.program_main import run_program, starter
 from imageserver.tool.settings import Settings
 
 _SHORTEST_EXPIRATION = 15 * MINUTE
@@ -36,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the program's name; ``None``: the process's.
     """
-    return run_program(PROGRAM, argv, _check, _start)
+    start = starter(FLAGS, Settings, "imageserver.tool.imagetool_session")
+    return run_program(PROGRAM, argv, _check, start)
 
 
 def _check(values: Mapping[str, Any]) -> None:
@@ -53,20 +53,6 @@ def _check(values: Mapping[str, Any]) -> None:
             files.load_filter(values["filterFile"])
         except ImageServerError as error:
             raise ConfigError(str(error)) from error
-
-
-def _start(
-    command: Command, arguments: Sequence[str], values: Mapping[str, Any]
-) -> int:
-    settings = FLAGS.decode(values, Settings)
-    if command.local:
-        return run_locally(command, settings, arguments)
-    # Twisted takes time to load, which local commands do without; looking for garbage
-    # meanwhile would take a tenth more.
-    gc.disable()
-    starting = importlib.import_module("imageserver.tool.imagetool_session")
-    code: int = starting.run_with_session(command, arguments, settings)
-    return code
 
 
 if __name__ == "__main__":

@@ -141,6 +141,13 @@ FLAGS = FlagSet(
         ),
         Flag("objectCacheSize", SIZE, 10 << 30, "how much is kept at most", _LOOKING),
         Flag(
+            "runTriggers",
+            BOOL,
+            False,
+            "when / was patched, restart services as triggers say",
+            _LOOKING,
+        ),
+        Flag(
             "scanExcludeList",
             LIST,
             SCAN_EXCLUDE_LIST,

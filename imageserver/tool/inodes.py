@@ -76,12 +76,12 @@ async def trace_history(session: ImageSession, name: str, path: str) -> int:
         ImageServerError: the image does not say which one it was made of.
     """
     raw_path = os.fsencode(path)
-    image = (await load_image(session, name)).whole
+    loaded = await load_image(session, name)
+    image = loaded.whole
     if not image.source_image:
         text = f"image: {name} has no source: history cannot be traced"
         raise ImageServerError(text)
-    assert image.file_system is not None  # noqa: S101 - load_image has seen to it
-    last = _find(image.file_system, raw_path)
+    last = _find(loaded.file_system, raw_path)
     events: list[tuple[str, str, Inode, int]] = []
     seen = {name}
     while image.source_image and image.source_image not in seen:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
+
+from imageserver.tool.terminal import tell
 
 INITIAL_IMAGE = "initial-image"
 PATCHED_IMAGE = "patched-image"
@@ -37,6 +38,6 @@ def write_name(file_name: str, name: str, target: str) -> None:
         with open(os.open(file_name, flags, 0o644, dir_fd=directory), "wb") as file:
             file.write(f"{name}\n".encode())
     except OSError as error:
-        print(f"left out: /var/lib/{file_name}: {error.strerror}", file=sys.stderr)
+        tell(f"left out: /var/lib/{file_name}: {error.strerror}")
     finally:
         os.close(directory)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imageserver.flags import UsageError
-from imageserver.tool.command import Command, Program
+from imageserver.tool.command import Program
 from imageserver.tool.objecttool_commands import COMMANDS, FLAGS
-from imageserver.tool.program_main import run_locally, run_program
+from imageserver.tool.program_main import run_program, starter
 from imageserver.tool.settings import ObjectSettings
 
 _LARGEST_CHUNK = 65535
@@ -33,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the program's name; ``None``: the process's.
     """
-    return run_program(PROGRAM, argv, _check, _start)
+    start = starter(FLAGS, ObjectSettings, "imageserver.tool.objecttool_session")
+    return run_program(PROGRAM, argv, _check, start)
 
 
 def _check(values: Mapping[str, Any]) -> None:
@@ -43,20 +42,6 @@ def _check(values: Mapping[str, Any]) -> None:
         raise UsageError(f"-chunkSize may be {_LARGEST_CHUNK} at most")
     if values["testDuration"] <= 0:
         raise UsageError("-testDuration has to be more than 0")
-
-
-def _start(
-    command: Command, arguments: Sequence[str], values: Mapping[str, Any]
-) -> int:
-    settings = FLAGS.decode(values, ObjectSettings)
-    if command.local:
-        return run_locally(command, settings, arguments)
-    # Twisted takes time to load, which local commands do without; looking for garbage
-    # meanwhile would take a tenth more.
-    gc.disable()
-    starting = importlib.import_module("imageserver.tool.objecttool_session")
-    code: int = starting.run_with_session(command, arguments, settings)
-    return code
 
 
 if __name__ == "__main__":

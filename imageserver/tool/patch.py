@@ -6,13 +6,17 @@ import os
 import time
 
 from imageserver.client.getting import fetch_wanted
+from imageserver.errors import ImageServerError
 from imageserver.model.filter import Filter, Matcher
+from imageserver.model.image import Image
 from imageserver.model.paths import walk
 from imageserver.model.tree import check_tree
 from imageserver.tool.fetching import Fetcher
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.name_file import PATCHED_IMAGE, write_name
 from imageserver.tool.progress import ProgressBar
+from imageserver.tool.services import Actions, choose, perform
+from imageserver.tool.terminal import CYAN, GREEN, RED, by_first_word
 from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_seconds
 from imageserver.trees.patch_plan import PatchPlan, plan_patch
@@ -20,6 +24,8 @@ from imageserver.trees.patching import Patcher
 from imageserver.trees.scan import scan_directory
 from imageserver.trees.selecting import apply_filter
 from imageserver.trees.tree import Tree
+
+_COLOURS = {"Made": GREEN, "Removed": RED, "Changed": CYAN}
 
 
 class _Others:
@@ -39,6 +45,9 @@ async def patch_directory(session: ImageSession, name: str, target: str) -> int:
     Raises:
         ImageServerError: the image is not to be had, or the directory not changed.
     """
+    runs_triggers = session.settings.run_triggers
+    if runs_triggers and target != "/":
+        raise ImageServerError("directory must be / when running triggers")
     image = await load_image(session, name)
     await session.blocking(check_tree, image.file_system)
     filter_ = Filter() if session.settings.ignore_filters else image.filter
@@ -56,16 +65,47 @@ async def patch_directory(session: ImageSession, name: str, target: str) -> int:
     plan = plan_patch(
         wanted, tree.file_system, removes=filter_ is not None, kept=mounts
     )
-    await _apply(session, target, plan, tree)
-    if filter_ is not None:
-        await session.blocking(write_name, PATCHED_IMAGE, image.name or name, target)
+    changes: list[tuple[str, bytes]] = []
+    try:
+        await _apply(session, target, plan, tree, changes)
+        if filter_ is not None:
+            title = image.name or name
+            await session.blocking(write_name, PATCHED_IMAGE, title, target)
+    except ImageServerError:
+        if runs_triggers:
+            _tell_pending(session, await _actions(session, image.image, changes))
+        raise
+    if runs_triggers:
+        actions = await _actions(session, image.image, changes)
+        await session.blocking(perform, actions, session.talk.log)
     return 0
 
 
+async def _actions(
+    session: ImageSession, image: Image | None, changes: list[tuple[str, bytes]]
+) -> Actions:
+    triggers = image.triggers.triggers if image and image.triggers else ()
+    paths = [path for _, path in changes]
+    actions: Actions = await session.blocking(choose, triggers, paths)
+    return actions
+
+
+def _tell_pending(session: ImageSession, actions: Actions) -> None:
+    """Tell what an update that has failed half-way would have ended with."""
+    if actions.services:
+        names = ", ".join(name for name, _ in actions.services)
+        session.talk.warn(f"these were not restarted or reloaded: {names}")
+    if actions.reboots:
+        session.talk.warn("not rebooted")
+
+
 async def _apply(
-    session: ImageSession, target: str, plan: PatchPlan, tree: Tree
+    session: ImageSession,
+    target: str,
+    plan: PatchPlan,
+    tree: Tree,
+    changes: list[tuple[str, bytes]],
 ) -> None:
-    changes: list[tuple[str, bytes]] = []
     patcher = Patcher(target, plan)
     try:
         await session.blocking(patcher.begin)
@@ -96,5 +136,6 @@ def _tell(session: ImageSession, changes: list[tuple[str, bytes]]) -> None:
         session.talk.json([{"change": what, "path": path} for what, path in changes])
     else:
         session.talk.lines(
-            f"{what.capitalize()}: {os.fsdecode(path)}" for what, path in changes
+            (f"{what.capitalize()}: {os.fsdecode(path)}" for what, path in changes),
+            by_first_word(_COLOURS),
         )

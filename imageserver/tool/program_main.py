@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +11,11 @@ from typing import Any
 
 import imageserver
 from imageserver.errors import ConfigError, ImageServerError
-from imageserver.flags import HelpRequested, Parsed, UsageError
+from imageserver.flags import FlagSet, HelpRequested, Parsed, UsageError
 from imageserver.tool.command import Command, Program
 from imageserver.tool.connecting_flags import check_connecting
 from imageserver.tool.flag_files import read_flag_files
+from imageserver.tool.terminal import tell
 from imageserver.tool.usage import describe_command, describe_program
 
 OK = 0
@@ -39,13 +42,15 @@ def run_program(
         The exit code: 0, 1 after an error or for "no", 2 if the arguments are wrong.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    words: Sequence[str] = ()
     try:
         values = read_flag_files(program.flags, program.name, os.environ.get("HOME"))
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         return FAILED
     try:
         parsed = program.flags.parse(arguments, values)
+        words = parsed.arguments
         if answer := _answer(program, parsed):
             print(answer, end="")
             return OK
@@ -56,10 +61,37 @@ def run_program(
         print(describe_program(program), end="")
         return OK
     except ConfigError as error:
-        usage = describe_program(program) if isinstance(error, UsageError) else ""
-        print(f"{error}\n{usage}", end="", file=sys.stderr)
+        tell(str(error))
+        if isinstance(error, UsageError):
+            _tell_usage(program, words)
         return MISUSED
     return start(command, parsed.arguments[1:], parsed.values)
+
+
+def starter(flags: FlagSet, settings_type: type[Any], sessions: str) -> Start:
+    """What runs the commands of a tool.
+
+    Args:
+        flags: its flags.
+        settings_type: takes their values.
+        sessions: the module that runs commands which talk to the server.
+    """
+
+    def start(
+        command: Command, arguments: Sequence[str], values: Mapping[str, Any]
+    ) -> int:
+        settings = flags.decode(values, settings_type)
+        if command.local:
+            return run_locally(command, settings, arguments)
+        # Twisted takes time to load, which local commands do without; looking for
+        # garbage meanwhile would take a tenth more.
+        gc.disable()
+        code: int = importlib.import_module(sessions).run_with_session(
+            command, arguments, settings
+        )
+        return code
+
+    return start
 
 
 def run_locally(command: Command, settings: Any, arguments: Sequence[str]) -> int:
@@ -70,9 +102,20 @@ def run_locally(command: Command, settings: Any, arguments: Sequence[str]) -> in
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (ImageServerError, OSError) as error:
-        print(command.explain(error, arguments), file=sys.stderr)
+        tell(command.explain(error, arguments))
         return FAILED
     return code
+
+
+def _tell_usage(program: Program, words: Sequence[str]) -> None:
+    """Tell how it is to be; people, from whom the error would scroll away, in short."""
+    if not sys.stderr.isatty():
+        print(describe_program(program), end="", file=sys.stderr)
+    elif words and (command := program.command(words[0])):
+        text = f"{program.name} [flags...] {command.name} {command.arguments}".rstrip()
+        tell(f'hint: {text}; "{program.name} {command.name} -h" tells more')
+    else:
+        tell(f'hint: "{program.name} -h" lists flags and commands')
 
 
 def _answer(program: Program, parsed: Parsed) -> str:

@@ -28,8 +28,7 @@ class ProgressBar:
         self.objects = 0
         self.bytes_ = 0
         if sys.stderr.isatty() and not is_quiet:
-            # Only people wait for this to load.
-            from imageserver.tool.bar import make_bar  # noqa: PLC0415
+            from imageserver.tool.bar import make_bar  # noqa: PLC0415 - for people only
 
             self._progress = make_bar()
             self._task = self._progress.add_task(title, total=total_bytes)

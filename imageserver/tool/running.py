@@ -15,6 +15,7 @@ from twisted.internet.task import react
 from imageserver.errors import ImageServerError
 from imageserver.tool.command import Command
 from imageserver.tool.session import DiallingFailed, Session, access_of
+from imageserver.tool.terminal import tell
 
 FAILED = 1
 _INTERRUPTED = 130
@@ -90,16 +91,15 @@ async def _tell(
 ) -> None:
     """Say what went wrong, and what to do about it."""
     if isinstance(error, DiallingFailed):
-        print(error, file=sys.stderr)
+        tell(str(error))
     else:
-        print(command.explain(error, arguments), file=sys.stderr)
+        tell(command.explain(error, arguments))
     if not session.talk.is_quiet:
-        # Whoever gets no error need not wait for this.
-        from imageserver.tool.advice import advise, advise_name  # noqa: PLC0415
+        from imageserver.tool import advice  # noqa: PLC0415 - for errors only
 
-        hint = advise(error, access_of(session.settings).certificates)
-        if hint := hint or await advise_name(error, session):
-            print(f"hint: {hint}", file=sys.stderr)
+        hint = advice.advise(error, access_of(session.settings).certificates)
+        if hint := hint or await advice.advise_name(error, session):
+            tell(f"hint: {hint}")
 
 
 def _interrupt(session: Session[Any], working: Deferred[None]) -> Deferred[None] | None:

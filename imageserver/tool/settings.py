@@ -55,6 +55,7 @@ class Settings(Connecting):
     packages: bool
     release_notes: str
     required_paths: str
+    run_triggers: bool
     scan_exclude_list: tuple[str, ...]
     skip_fields: str
     source_image: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from imageserver.model.paths import Node, walk
 from imageserver.tool.go_json import image_text
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.input_files import load_filter
+from imageserver.tool.terminal import BLUE, RED, paint, tell
 from imageserver.tool.triggers_text import triggers_text
 from imageserver.tool.typed_image import load_flat, load_image, load_metadata
 from imageserver.tool.units import show_bytes
@@ -23,6 +24,8 @@ from imageserver.trees.flat_listing import FlatLister
 from imageserver.trees.usage import estimate_usage as estimate
 
 _STANDARD_OUTPUT = "-"
+_MODE_COLUMNS = 10
+_SET_ID = re.compile("-..s|-.....s")
 
 
 async def show(session: ImageSession, name: str) -> int:
@@ -33,12 +36,23 @@ async def show(session: ImageSession, name: str) -> int:
     if not session.talk.as_json:
         loaded = await load_flat(session, name)
         lister = FlatLister(skip_fields=settings.skip_fields)
-        session.talk.lines(lister.lines(loaded.tree, matcher))
+        painter = None if "m" in settings.skip_fields else paint_listing
+        session.talk.lines(lister.lines(loaded.tree, matcher), painter)
     else:
         image = await load_image(session, name)
         nodes = _select(walk(image.file_system), matcher)
         session.talk.json([describe(node.path, node.inode) for node in nodes])
     return 0
+
+
+def paint_listing(line: str) -> str:
+    """Mark directories, and programs that run with the rights of others."""
+    if line.startswith("d"):
+        columns, slash, path = line.partition(" /")
+        return f"{columns} {paint(f'/{path}', BLUE)}" if slash else line
+    if _SET_ID.match(line):
+        return paint(line[:_MODE_COLUMNS], RED) + line[_MODE_COLUMNS:]
+    return line
 
 
 def _select(nodes: Iterator[Node], matcher: Matcher | None) -> Iterator[Node]:
@@ -62,9 +76,9 @@ async def show_filter(session: ImageSession, name: str) -> int:
         return 0
     session.talk.lines(filter_.lines)
     if matcher.slow_lines:
-        print("The following filter expressions are not optimised:", file=sys.stderr)
+        tell("The following filter expressions are not optimised:")
         for line in matcher.slow_lines:
-            print(line, file=sys.stderr)
+            tell(line)
     return 0
 
 

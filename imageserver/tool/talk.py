@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from imageserver.tool.settings import Connecting
+from imageserver.tool.terminal import Painter, has_colours, printable, tell
 
 
 class Talk:
@@ -26,8 +27,18 @@ class Talk:
         self.is_quiet = settings.quiet
         self._settings = settings
 
-    def lines(self, lines: Iterable[str | bytes]) -> None:
-        """Print results, a line each; text that was bytes comes out as it was."""
+    def lines(
+        self, lines: Iterable[str | bytes], painter: Painter | None = None
+    ) -> None:
+        """Print results, a line each; text that was bytes comes out as it was.
+
+        Args:
+            lines: what to print.
+            painter: puts colours into them, on terminals.
+        """
+        if sys.stdout.isatty():
+            paint = painter if painter and has_colours(sys.stdout) else str
+            lines = (paint(printable(os.fsdecode(line))) for line in lines)
         out = sys.stdout.buffer
         out.writelines(
             (line if isinstance(line, bytes) else os.fsencode(line)) + b"\n"
@@ -43,16 +54,16 @@ class Talk:
 
     def log(self, text: str) -> None:
         """Tell how it goes."""
-        print(f"{self._stamp()}{text}", file=sys.stderr)
+        tell(f"{self._stamp()}{text}")
 
     def summary(self, text: str) -> None:
         """Tell people, at the end, what was done; scripts do not want to know."""
         if not self.is_quiet and sys.stderr.isatty():
-            print(text, file=sys.stderr)
+            tell(text)
 
     def warn(self, text: str) -> None:
         """Tell what did not go as wanted, though the rest did."""
-        print(f"warning: {text}", file=sys.stderr)
+        tell(f"warning: {text}")
 
     def _stamp(self) -> str:
         if not self._settings.log_datestamps:

@@ -27,13 +27,13 @@ async def tar_image(session: ImageSession, name: str, target: str = "") -> int:
         if session.settings.compress:
             compressed = gzip.GzipFile("", "wb", _LEVEL, out, mtime=0)
             out = cast(BinaryIO, stack.enter_context(compressed))
-        file = cast(BinaryIO, io.BufferedWriter(cast(io.RawIOBase, out), _BUFFER_BYTES))
+        file = io.BufferedWriter(cast(io.RawIOBase, out), _BUFFER_BYTES)
         archive = await session.blocking(TarWriter, source.file_system, file)
         with ProgressBar("Writing", size, session.talk.is_quiet) as bar:
             await source.fetcher.fetch(archive.hashes, archive.receive, bar.advance)
         left_out = await session.blocking(archive.finish)
         await session.blocking(file.flush)
-        file.detach()  # type: ignore[attr-defined]
+        file.detach()
     for item in left_out:
         session.talk.warn(f"left out: {show(item.path)}: {item.reason}")
     return 0

@@ -18,13 +18,16 @@ import attrs
 
 from imageserver import gob
 from imageserver.errors import DecodeError, ImageNotFound, ImageServerError
-from imageserver.flags import SECOND
 from imageserver.gob import Limits
 from imageserver.model.file_system import FileSystem
 from imageserver.model.filter import Filter, Matcher
 from imageserver.model.flat_image import FlatImage, FlatTree, GetFlatImageResponse
 from imageserver.model.image import Annotation, Image
-from imageserver.model.image_messages import FindLatestImageRequest, GetImageRequest
+from imageserver.model.image_messages import (
+    FindLatestImageRequest,
+    GetImageRequest,
+    GetImageResponse,
+)
 from imageserver.model.triggers import Triggers
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.input_files import load_filter
@@ -189,23 +192,17 @@ async def load_flat(session: ImageSession, text: str) -> LoadedFlat:
         loaded = await load_image(session, text)
         tree = await session.blocking(FlatTree.of, loaded.file_system)
         return LoadedFlat(tree, None)
+    name = typed.rest
     image: FlatImage | None
     if typed.letter == "l":
-        image = await session.blocking(_read, typed.rest, FlatImage)
+        image = await session.blocking(_read, name, FlatImage)
     else:
         name = await find_name(session, typed)
         request = GetImageRequest(name, timeout_ns=session.settings.timeout)
-        server = await session.server()
-        response = await server.call(
-            "ImageServer.GetImage",
-            request,
-            GetFlatImageResponse,
-            patience_s=max(0, session.settings.timeout) / SECOND,
-        )
-        image = response.image
-        if image is None:
-            raise NoSuchImage(name)
-    assert image is not None  # noqa: S101 - a file has one
+        images = await session.images()
+        image = (await images.fetch_image(request, GetFlatImageResponse)).image
+    if image is None:
+        raise NoSuchImage(name)
     if image.file_system is None:
         raise ImageServerError("FileSystem data not available")
     return LoadedFlat(FlatTree(image.file_system), image.filter)
@@ -253,7 +250,7 @@ async def _fetch(
         ignore_file_system=ignore_file_system,
         timeout_ns=session.settings.timeout,
     )
-    response = await (await session.images()).fetch_image(request)
+    response = await (await session.images()).fetch_image(request, GetImageResponse)
     image = response.image
     if image is None:
         raise NoSuchImage(name)
@@ -261,8 +258,7 @@ async def _fetch(
 
 
 def _scan(path: str, filter_file: str) -> Loaded:
-    # Scanning brings modules with it that others need not wait for.
-    from imageserver.trees.tar import scan_source  # noqa: PLC0415
+    from imageserver.trees.tar import scan_source  # noqa: PLC0415 - brings a lot along
 
     filter_ = load_filter(filter_file)
     matcher = None if filter_ is None else Matcher(filter_.lines)

@@ -8,6 +8,9 @@ import json
 from imageserver.errors import ImageServerError
 from imageserver.model.image_messages import ImageUpdate
 from imageserver.tool.imagetool_session import ImageSession
+from imageserver.tool.terminal import GREEN, RED, by_first_word
+
+_COLOURS = {"ADD": GREEN, "MKDIR": GREEN, "DELETE": RED}
 
 
 class _Operation(enum.IntEnum):
@@ -37,7 +40,7 @@ class _Teller:
         elif is_end:
             self._talk.lines(["INITIAL list received"])
         else:
-            self._talk.lines([f"{word}: {name}"])
+            self._talk.lines([f"{word}: {name}"], by_first_word(_COLOURS))
         self._has_begun = self._has_begun or is_end
 
     def _describe(self, operation: _Operation, update: ImageUpdate) -> tuple[str, str]:

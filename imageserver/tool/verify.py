@@ -14,6 +14,7 @@ from imageserver.model.paths import walk
 from imageserver.model.tree import check_tree
 from imageserver.tool.imagetool_session import ImageSession
 from imageserver.tool.progress import ProgressBar
+from imageserver.tool.terminal import RED, paint
 from imageserver.tool.typed_image import load_image
 from imageserver.tool.units import show_bytes, show_rate, show_seconds
 
@@ -43,9 +44,9 @@ async def verify(session: ImageSession, name: str) -> int:
     Raises:
         ImageServerError: the image is not to be had, or contradicts itself.
     """
-    image = (await load_image(session, name)).whole
-    assert image.file_system is not None  # noqa: S101 - load_image has seen to it
-    await session.blocking(check_tree, image.file_system)
+    loaded = await load_image(session, name)
+    image, tree = loaded.whole, loaded.file_system
+    await session.blocking(check_tree, tree)
     hashes = [hash_ for hash_, _ in objects_of(image)]
     objects = await session.objects()
     sizes = dict(zip(hashes, await objects.check_objects(hashes), strict=True))
@@ -60,7 +61,7 @@ async def verify(session: ImageSession, name: str) -> int:
             await _check(session, batch, damaged, missing, bar)
     took_s = time.monotonic() - began_s
     users: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for node in walk(image.file_system):
+    for node in walk(tree):
         if isinstance(node.inode, RegularInode) and node.inode.size:
             users[node.inode.hash_].append(node.path)
             known = sizes[node.inode.hash_]
@@ -115,5 +116,6 @@ def _tell(
         for hash_ in sorted(hashes):
             paths = users.get(hash_) or [b"(build log or release notes)"]
             session.talk.lines(
-                f"{state}: {hash_.hex()} {os.fsdecode(path)}" for path in paths
+                (f"{state}: {hash_.hex()} {os.fsdecode(path)}" for path in paths),
+                lambda line: paint(line, RED),
             )

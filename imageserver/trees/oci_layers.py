@@ -12,15 +12,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from imageserver.model.filter import Matcher
+from imageserver.trees.decompression import Allowance, Decompressor
 from imageserver.trees.hash_pool import HashPool
-from imageserver.trees.tar import (
-    Decompressor,
-    Layer,
-    Members,
-    checked,
-    components,
-    hash_members,
-)
+from imageserver.trees.tar import Layer, Members, checked, components, hash_members
 from imageserver.trees.tree import (
     DirectoryNode,
     FileNode,
@@ -58,9 +52,11 @@ def scan_layers(
     """
     members = _LayerMembers()
     with ExitStack() as stack:
+        with checked(layers[0][0] if layers else b""):
+            allowance = Allowance(path for path, _ in layers)
         for path, decompressor in layers:
             with checked(path):
-                layer = stack.enter_context(Layer(path, decompressor))
+                layer = stack.enter_context(Layer(path, decompressor, allowance))
                 members.begin_layer()
                 layer.read(members)
         with checked(layers[-1][0] if layers else b""), HashPool(progress) as pool:

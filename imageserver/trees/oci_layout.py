@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from imageserver.errors import ImageServerError
-from imageserver.trees.tar import Decompressor
+from imageserver.trees.decompression import Decompressor, open_zstd
 from imageserver.trees.tree import explained
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -40,6 +40,8 @@ _COMPRESSIONS: dict[str, Decompressor | None] = {
     "tar+gzip": gzip.GzipFile,
     "tar.gzip": gzip.GzipFile,
     "tar+bzip2": bz2.BZ2File,
+    "tar+zstd": open_zstd,
+    "tar.zstd": open_zstd,
 }
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}

@@ -13,22 +13,26 @@ import gzip
 import lzma
 import os
 import re
-import shutil
 import stat
 import tarfile
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from io import BufferedIOBase
-from typing import Self, TypeAlias
+from typing import Self
 
 from imageserver import gob
 from imageserver.errors import ImageServerError
 from imageserver.model.filter import Matcher
 from imageserver.model.inode import Inode, RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
+from imageserver.trees.decompression import (
+    Allowance,
+    Decompressor,
+    MalformedArchive,
+    decompress,
+    open_zstd,
+)
 from imageserver.trees.hash_pool import HashPool
 from imageserver.trees.scan import scan_directory
 from imageserver.trees.tree import (
@@ -47,14 +51,13 @@ from imageserver.trees.tree import (
     forget,
 )
 
-Decompressor: TypeAlias = Callable[[bytes], BufferedIOBase]
-
 _DECOMPRESSORS: dict[bytes, Decompressor | None] = {
     b".tar": None,
     b".tar.gz": gzip.GzipFile,
     b".tgz": gzip.GzipFile,
     b".tar.xz": lzma.LZMAFile,
     b".tar.bz2": bz2.BZ2File,
+    b".tar.zst": open_zstd,
 }
 _MTIME = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]*))?")
 _NANO = 1_000_000_000
@@ -65,10 +68,6 @@ _SPECIAL_TYPES = {
     tarfile.BLKTYPE: stat.S_IFBLK,
     tarfile.FIFOTYPE: stat.S_IFIFO,
 }
-
-
-class MalformedArchive(ImageServerError):
-    """An archive is damaged, or holds what no file system can hold."""
 
 
 def scan_source(
@@ -117,7 +116,7 @@ def scan_tar(
     suffix = next(suffix for suffix in _DECOMPRESSORS if raw_path.endswith(suffix))
     members = Members()
     with checked(raw_path), ExitStack() as stack, HashPool(progress) as pool:
-        layer = Layer(raw_path, _DECOMPRESSORS[suffix])
+        layer = Layer(raw_path, _DECOMPRESSORS[suffix], Allowance([raw_path]))
         stack.enter_context(layer)
         layer.read(members)
         hash_members(members, matcher, pool, found)
@@ -148,9 +147,11 @@ def hash_members(
 class Layer:
     """An archive whose members go into a tree; a context manager."""
 
-    def __init__(self, path: bytes, decompressor: Decompressor | None) -> None:
+    def __init__(
+        self, path: bytes, decompressor: Decompressor | None, allowance: Allowance
+    ) -> None:
         """Open an archive, decompressed if it is compressed."""
-        self._file = _open_archive(path, decompressor)
+        self._file = _open_archive(path, decompressor, allowance)
         self._stream = os.fdopen(os.dup(self._file.fd), "rb")
         self._archive = tarfile.open(
             fileobj=self._stream,
@@ -168,7 +169,7 @@ class Layer:
         archive = self._archive
         while (member := archive.next()) is not None:
             # The library would keep all members.
-            archive.members.clear()  # type: ignore[attr-defined]
+            archive.members.clear()  # type: ignore[attr-defined]  # undeclared
             if member.type != _VOLUME_LABEL:
                 members.add(member, self)
         # The library takes a header that it does not understand for the end.
@@ -197,20 +198,21 @@ def checked(path: bytes) -> Iterator[None]:
         MalformedArchive: it is damaged.
         FileAccessError: it cannot be read.
     """
-    damage = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RecursionError)
     try:
         with explained("cannot read", path):
             yield
-    except damage as error:
+    except (tarfile.TarError, EOFError, RecursionError) as error:
         raise MalformedArchive(f"damaged archive: {show(path)}: {error}") from error
 
 
-def _open_archive(path: bytes, decompressor: Decompressor | None) -> SharedFile:
+def _open_archive(
+    path: bytes, decompressor: Decompressor | None, allowance: Allowance
+) -> SharedFile:
     if decompressor is None:
         return SharedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     file = _temporary_file()
-    with decompressor(path) as source, os.fdopen(os.dup(file.fd), "wb") as target:
-        shutil.copyfileobj(source, target, PIECE_BYTES)
+    with os.fdopen(os.dup(file.fd), "wb") as target:
+        decompress(path, decompressor, target, allowance)
     os.lseek(file.fd, 0, os.SEEK_SET)
     return file
 

@@ -68,7 +68,8 @@ class FileChange:
     @property
     def kind(self) -> str:
         """What it is, or was, in a word."""
-        return kind_of(self.after or self.before)  # type: ignore[arg-type]
+        inode = self.after or self.before
+        return kind_of(inode) if inode else ""
 
     @property
     def has_text(self) -> bool:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import attrs
 
@@ -36,7 +37,7 @@ def parse_search(text: str) -> Search:
     pieces = [piece.replace('"', "") for piece in _PIECE.findall(text[:_LONGEST])]
     words: list[str] = []
     tags: list[tuple[str, str | None]] = []
-    fields: dict[str, str] = {}
+    fields: dict[str, Any] = {}
     for piece in pieces[:_MOST_PIECES]:
         key, colon, value = piece.partition(":")
         name = _FIELDS.get(key) if colon and value else None
@@ -50,7 +51,7 @@ def parse_search(text: str) -> Search:
     problem = ""
     if len(pieces) > _MOST_PIECES:
         problem = f"only the first {_MOST_PIECES} words count"
-    query = ImageQuery(words=tuple(words), tags=tuple(tags), **fields)  # type: ignore[arg-type]
+    query = ImageQuery(words=tuple(words), tags=tuple(tags), **fields)
     return Search(query, problem)
 
 

@@ -55,7 +55,6 @@ class Entry:
     def of(cls, tree: StoredTree, path: bytes, number: int) -> Entry:
         """The entry at a path."""
         inode = tree.attributes(number)
-        has_time = isinstance(inode, RegularInode | SpecialInode)
         return cls(
             posixpath.basename(path),
             path,
@@ -63,7 +62,7 @@ class Entry:
             inode,
             kind_of(inode),
             mode_text(inode),
-            mtime_of(inode) if has_time else None,  # type: ignore[arg-type]
+            mtime_of(inode) if isinstance(inode, RegularInode | SpecialInode) else None,
         )
 
     def as_json(self) -> dict[str, Any]:

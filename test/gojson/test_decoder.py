@@ -221,7 +221,7 @@ def test_values_without_a_form() -> None:
         (1, gob.STRING),
         (1.5, gob.FLOAT),
         (5, INODE),
-        (CheckImageRequest(5), CheckImageRequest),  # type: ignore[arg-type]
+        (CheckImageRequest(5), CheckImageRequest),
         (CheckImageRequest("a"), Image),
     ):
         with pytest.raises(GobTypeError):

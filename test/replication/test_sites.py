@@ -233,7 +233,7 @@ def test_additions_that_fail(network: Network, master, replica: MemoryReplica) -
 
     def request(name: str) -> AddImageRequest:
         image = scanned(make_image({"file": b"new"}))
-        return AddImageRequest(name, image)  # type: ignore[arg-type]
+        return AddImageRequest(name, image)
 
     with pytest.raises(RequestError, match="no access to image"):
         network.run(gate.reply(make_caller("joe"), request("mine")))
@@ -289,7 +289,7 @@ def test_stop_while_dialling(tmp_path, network: Network) -> None:
     async def dial(_host: str, _port: int) -> Connection:
         return await silence
 
-    network.dial = dial  # type: ignore[method-assign]
+    network.dial = dial
     site = MemoryReplica(tmp_path / "lonely", network, REPLICA, ("silent", MASTER))
     network.pump()
     site.close()

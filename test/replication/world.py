@@ -6,7 +6,7 @@ protocol. See :meth:`World.run` for what is tried, and :meth:`World.must` for wh
 to hold at every step.
 """
 
-# ruff: noqa: D102
+# ruff: noqa: D102 - what is overridden is known by its name
 
 from __future__ import annotations
 
@@ -430,7 +430,7 @@ class World:
             self.dial,
             "master",
             6971,
-            self.disk,  # type: ignore[arg-type]
+            self.disk,
             self.storage,
             worker,
             worker,

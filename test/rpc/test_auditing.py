@@ -52,7 +52,7 @@ class Auditing(SynchronousTestCase):
     def call(self, name: str, request: Any) -> Deferred[Any]:
         """Call a method."""
         plain = Method("ImageServer", name, request=type(request), reply=self.reply)
-        (method,) = audited([plain], self, InlineWorker())  # type: ignore[arg-type]
+        (method,) = audited([plain], self, InlineWorker())
         assert method.reply is not None
         return Deferred.fromCoroutine(method.reply(CALLER, request))
 

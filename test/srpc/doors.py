@@ -113,7 +113,7 @@ class DoorCase(SynchronousTestCase):
         options.setdefault("deadlines", DEADLINES)
         options.setdefault("lengths", LENGTHS)
         self.server = make_server(self.clock, methods, **options)
-        self.site = Site(Page(), timeout=60, reactor=self.clock)  # type: ignore[arg-type]
+        self.site = Site(Page(), timeout=60, reactor=self.clock)
         self.factory = FrontDoorFactory(self.server, self.site)
         self.lines: list[str] = []
         self.patch(

@@ -219,7 +219,7 @@ class Recorder(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.data += data
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:
         self.ended = reason
 
     def take(self) -> bytes:
@@ -241,7 +241,7 @@ class Outer(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.tls.dataReceived(data)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:
         self.tls.connectionLost(reason)
 
 

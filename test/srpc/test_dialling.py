@@ -136,7 +136,7 @@ class Connecting(ClientCase):
     async def test_silence_instead_of_tls(self):
         """The same for a handshake."""
         kind = type("It", (Scripted,), {"answer": None, "open": self.peers})
-        kind.dataReceived = lambda self, data: self.transport.write(  # type: ignore[method-assign]
+        kind.dataReceived = lambda self, data: self.transport.write(
             ACCEPTED if data.startswith(b"CONNECT") else b""
         )
         self.port = reactor.listenTCP(
@@ -277,9 +277,7 @@ class Endpoints(ClientCase):
         """A server that does not like our certificate says so in the handshake."""
         answers = iter([ACCEPTED, bytes.fromhex("1503030002022a")])
         kind = type("It", (Scripted,), {"open": self.peers})
-        kind.dataReceived = lambda self, data: self.transport.write(  # type: ignore[method-assign]
-            next(answers, b"")
-        )
+        kind.dataReceived = lambda self, data: self.transport.write(next(answers, b""))
         self.port = reactor.listenTCP(
             0, Factory.forProtocol(kind), interface="127.0.0.1"
         )

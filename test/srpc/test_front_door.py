@@ -48,7 +48,7 @@ class FrontDoorCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.site = Site(Page(), reactor=self.clock)  # type: ignore[arg-type]
+        self.site = Site(Page(), reactor=self.clock)
         self.use([CLOSED])
 
     def use(

@@ -128,7 +128,7 @@ class OtherServers(ClientCase):
         if arrival.sent_server_cookie:
             call.send(self.second)
 
-    async def connect(self, **options: Any) -> Connection:  # type: ignore[override]
+    async def connect(self, **options: Any) -> Connection:
         if self.port is None:
             self.serve(Method("", "LocalUpgradeToUnix", stream=self.upgrade))
         return await super().connect(**options)

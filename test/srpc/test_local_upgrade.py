@@ -125,7 +125,7 @@ class UpgradeCase(SynchronousTestCase):
         ]
         self.server = make_server(self.clock, methods, deadlines=DEADLINES, **options)
         self.upgrade.attach(self.server, self.socket)
-        site = Site(Resource(), timeout=60, reactor=self.clock)  # type: ignore[arg-type]
+        site = Site(Resource(), timeout=60, reactor=self.clock)
         self.factory = FrontDoorFactory(self.server, site)
         self.lines: list[str] = []
         self.patch(

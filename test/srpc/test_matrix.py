@@ -324,7 +324,7 @@ def ask(
 ) -> str:
     """CONNECT, then TLS if there is to be any, then a call."""
     greeting, inner = Recorder(), Recorder()
-    site = Site(Resource(), reactor=clock)  # type: ignore[arg-type]
+    site = Site(Resource(), reactor=clock)
     link = Link(clock, FrontDoor(server, site), greeting)
     greeting.transport.write(b"CONNECT " + path + b" HTTP/1.0\n\n")
     link.pump()
@@ -348,7 +348,7 @@ def ask_inside(
 ) -> str:
     """TLS, then CONNECT, then a call."""
     inner = Recorder()
-    site = Site(Resource(), reactor=clock)  # type: ignore[arg-type]
+    site = Site(Resource(), reactor=clock)
     link = Link(clock, FrontDoor(server, site), Outer(inner, tls))
     inner.transport.write(b"CONNECT " + path + b" HTTP/1.0\n\n")
     link.pump()

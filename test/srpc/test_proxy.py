@@ -232,7 +232,7 @@ class Srpc(ProxyCase):
     def open(self, **options: Any) -> None:
         methods = [] if options.pop("without", False) else [PROXY_METHOD]
         self.proxy = make_server(reactor, methods, deadlines=DEADLINES, **options)
-        self.listen(FrontDoorFactory(self.proxy, Site(Resource())))  # type: ignore[arg-type]
+        self.listen(FrontDoorFactory(self.proxy, Site(Resource())))
 
     async def test_plain(self):
         """Calls go through; at the end both connections end."""

@@ -18,7 +18,7 @@ class SparingLogs(SynchronousTestCase):
         self.clock = Clock()
         self.events: list = []
         self.sparing = SparingLog(
-            Logger(observer=self.events.append),  # type: ignore[arg-type]
+            Logger(observer=self.events.append),
             self.clock.seconds,
         )
 

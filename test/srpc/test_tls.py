@@ -379,7 +379,7 @@ class EagerClient(Protocol):
         if data[missing:]:
             self.tls.dataReceived(data[missing:])
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:
         self.tls.connectionLost(reason)
 
 
@@ -404,7 +404,7 @@ class InBand(SynchronousTestCase):
     def call(self, creator: ClientTLS, line: bytes) -> bytes:
         """What a client gets to see that sends ``line`` as early as it can."""
         self.client = EagerClient(creator, line)
-        site = Site(None, reactor=self.clock)  # type: ignore[arg-type]
+        site = Site(None, reactor=self.clock)
         self.link = Link(self.clock, FrontDoor(self.server, site), self.client)
         self.link.pump()
         return self.client.app.data
@@ -474,7 +474,7 @@ class InBand(SynchronousTestCase):
     def test_silent_client(self):
         """A client that does not begin the handshake is cut off in time."""
         client = Recorder()
-        site = Site(None, reactor=self.clock)  # type: ignore[arg-type]
+        site = Site(None, reactor=self.clock)
         link = Link(self.clock, FrontDoor(self.server, site), client)
         client.transport.write(CONNECT)
         link.pump()

@@ -55,13 +55,15 @@ def test_reload(stopped_daemon: Daemon, own: Certificates) -> None:
         assert connected.begin("ImageServer.ListImages") == ""
     assert permits(daemon, "admin")
     with daemon.client() as client:
-        shown = client.socket.getpeercert(binary_form=True)  # type: ignore[attr-defined]
+        shown = client.socket.getpeercert(binary_form=True)
     renewed = load_certificate(own.of("server") / "cert.pem")
     assert shown == renewed.public_bytes(Encoding.DER)
-    log = daemon.log_bytes()
-    assert b"the certificate of CN=nobody was revoked" in log
-    assert b"certificates were loaded anew" in log
-    assert b"Traceback" not in log
+    for text in (
+        b"the certificate of CN=nobody was revoked",
+        b"certificates were loaded anew",
+    ):
+        wait_until(lambda text=text: text in daemon.log_bytes())
+    assert b"Traceback" not in daemon.log_bytes()
 
 
 def test_identity_authority(stopped_daemon: Daemon, own: Certificates) -> None:
@@ -90,7 +92,7 @@ def test_insecure(stopped_daemon: Daemon, own: Certificates) -> None:
     """Insecure mode needs no certificate, says so, and has no TLS."""
     shutil.rmtree(own.of("server"))
     stopped_daemon.start("-CAfile=/nonexistent/CA.pem", "-permitInsecureMode")
-    assert b"*** insecure mode" in stopped_daemon.log_bytes()
+    wait_until(lambda: b"*** insecure mode" in stopped_daemon.log_bytes())
     with stopped_daemon.client(None) as client:
         assert client.begin("ImageServer.MakeDirectory") == ""
     with stopped_daemon.client("admin") as client:

@@ -436,6 +436,11 @@ def test_patching(run) -> None:
     assert out == "Removed: /var/lib/patched-image\n"
     (target / "var/lib/patched-image").unlink()
     assert run("diff", "-", "base/1", "d:patched")[1] == ""
+    assert run("-runTriggers", "patch-directory", "base/1", "patched") == (
+        1,
+        "",
+        "error patching directory: directory must be / when running triggers\n",
+    )
 
 
 def test_containers(run) -> None:

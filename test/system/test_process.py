@@ -57,7 +57,7 @@ def test_insecure_mode(stopped_daemon: Daemon) -> None:
     """Without a CA, and if permitted, everything works unsecured, with a warning."""
     stopped_daemon.start("-CAfile=", "-permitInsecureMode")
     assert b"insecure mode" in stopped_daemon.get("/")
-    assert b"insecure mode" in stopped_daemon.log_bytes()
+    wait_until(lambda: b"insecure mode" in stopped_daemon.log_bytes())
     with stopped_daemon.client(None) as client:
         assert client.greeting == b"HTTP/1.0 200 Connected to Go SRPC\n\n"
         assert client.begin("ImageServer.ListImages") == ""

@@ -260,7 +260,7 @@ def test_older_master_and_repair(chain: Chain) -> None:
     wait_until(lambda: "image4" in middle.names())
     wait_until(lambda: "lost" not in chain.last.names())
     chain.settle()
-    assert middle.logs(b"missing objects again")
+    wait_until(lambda: middle.logs(b"missing objects again"))
 
 
 def test_archive(chain: Chain, tmp_path, certificates: Certificates) -> None:
@@ -280,7 +280,7 @@ def test_archive(chain: Chain, tmp_path, certificates: Certificates) -> None:
         wait_until(lambda: "witness" in archive.names())
         assert "doomed" in archive.names()
         assert "expiring" not in archive.names()
-        assert archive.logs(b"Running in archive mode")
+        wait_until(lambda: archive.logs(b"Running in archive mode"))
     finally:
         archive.close()
 

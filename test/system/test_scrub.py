@@ -48,7 +48,7 @@ def test_scrub(daemon: Daemon) -> None:
     daemon.start("-scrubRate=1GiB", "-scrubInterval=1s")
     found = wait_until(lambda: health(daemon)["missing"])
     assert found == [{"hash_hex": name, "images": ["precious"]}]
-    assert name.encode() in daemon.log_bytes()
+    wait_until(lambda: name.encode() in daemon.log_bytes())
     with daemon.client() as client:
         request = GetImageRequest("precious")
         refusal = client.call("ImageServer.GetImage", request, GetImageResponse)

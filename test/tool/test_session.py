@@ -35,7 +35,7 @@ class Connecting(ClientCase):
         self.callers.append(caller)
         return CheckImageResponse(True)
 
-    def serve(self, **options: Any) -> None:  # type: ignore[override]
+    def serve(self, **options: Any) -> None:
         method = Method(
             "ImageServer",
             "CheckImage",

@@ -137,10 +137,10 @@ async def get_image(clients: Clients, call: Call) -> Image | None:
     return await clients.images.get_image(call.request(GetImageRequest))
 
 
-async def get_image_expiration(clients: Clients, call: Call) -> gob.Time:
+async def get_expiration(clients: Clients, call: Call) -> gob.Time:
     """ImageServer.GetImageExpiration."""
     name = call.request(GetImageExpirationRequest).image_name
-    return await clients.images.get_image_expiration(name)
+    return await clients.images.get_expiration(name)
 
 
 async def get_replication_master(clients: Clients, call: Call) -> str:
@@ -210,7 +210,7 @@ METHODS: dict[str, Invoke] = {
     "ImageServer.DeleteImage": delete_image,
     "ImageServer.FindLatestImage": find_latest_image,
     "ImageServer.GetImage": get_image,
-    "ImageServer.GetImageExpiration": get_image_expiration,
+    "ImageServer.GetImageExpiration": get_expiration,
     "ImageServer.GetReplicationMaster": get_replication_master,
     "ImageServer.ListDirectories": list_directories,
     "ImageServer.ListImages": list_images,

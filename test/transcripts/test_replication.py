@@ -1,6 +1,6 @@
 """Recordings of a replica: ours does the same, towards its master and its clients."""
 
-# ruff: noqa: D102
+# ruff: noqa: D102 - what is overridden is known by its name
 
 from __future__ import annotations
 

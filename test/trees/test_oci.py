@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imageserver.model.inode import RegularInode
 from imageserver.model.paths import walk
+from imageserver.trees import decompression
 from imageserver.trees.oci_layers import scan_layers
 from imageserver.trees.oci_layout import LayoutWriter, MalformedLayout, OciLayout
 from imageserver.trees.tar import MalformedArchive
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def make_layer(path: Path, *members: str) -> bytes:
@@ -90,6 +99,19 @@ def test_paths_that_lead_out(tmp_path: Path, name: str) -> None:
         scan_layers([(layer, None)], None, lambda files, size: None)
 
 
+def test_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer counts as often as it is used, but what it may become does not."""
+    monkeypatch.setattr(decompression, "_HARMLESS_BYTES", 3 << 20)
+    with tarfile.open(tmp_path / "0", "w:gz") as archive:
+        info = tarfile.TarInfo("zeros")
+        info.size = 1 << 20
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    layer = bytes(tmp_path / "0"), gzip.GzipFile
+    scan_layers([layer] * 2, None, lambda files, size: None)
+    with pytest.raises(MalformedArchive, match="0 becomes more than 200 times"):
+        scan_layers([layer] * 4, None, lambda files, size: None)
+
+
 class Layout:
     """A layout that is made by hand."""
 
@@ -159,6 +181,33 @@ def test_choosing(layout: Layout, tmp_path: Path) -> None:
     assert len(reading.read().layers) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "compress"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar", bytes),
+        (GZIP, gzip.compress),
+        (DOCKER, gzip.compress),
+        ("application/vnd.oci.image.layer.v1.tar+bzip2", bz2.compress),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", zstd.compress),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", zstd.compress),
+    ],
+)
+def test_compressed_layers(
+    layout: Layout, tmp_path: Path, kind: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """The type of a layer tells how it is compressed; what is cut is refused."""
+    layer = Path(make_layer(tmp_path / "0", "a", "d/b").decode()).read_bytes()
+    data = compress(layer)
+    reading = OciLayout(str(layout.path))
+    layout.write("index.json", {"manifests": [layout.image(data, kind)]})
+    tree = scan_layers(reading.read().layers, None, lambda files, size: None)
+    assert {node.path for node in walk(tree.file_system)} == {b"/a", b"/d", b"/d/b"}
+    cut = layout.image(data[: len(data) // 20], kind)
+    layout.write("index.json", {"manifests": [cut]})
+    with pytest.raises(MalformedArchive):
+        scan_layers(reading.read().layers, None, lambda files, size: None)
+
+
 def test_damage(layout: Layout, tmp_path: Path) -> None:
     """Whatever is damaged, unknown or leads elsewhere is refused."""
     path = Path(make_layer(tmp_path / "0", "a").decode())
@@ -168,7 +217,7 @@ def test_damage(layout: Layout, tmp_path: Path) -> None:
         ({**good, "digest": "sha256:../../../etc/passwd"}, "unknown digest"),
         ({**good, "digest": "md5:00"}, "unknown digest"),
         ({**good, "size": 1}, "damaged blob"),
-        (layout.image(b"x", "application/vnd.oci.image.layer.v1.tar+zstd"), "known"),
+        (layout.image(b"x", "application/vnd.oci.image.layer.v1.tar+rar"), "known"),
         (layout.blob(b"[]", "manifest"), "not an object"),
         (layout.blob(b"{}", "manifest"), "layers is not an array"),
         (layout.blob(b"{", "manifest"), "Expecting"),

@@ -174,7 +174,7 @@ def test_filter(tmp_path: Path) -> None:
     for path in ("etc/a", "tmp/b", "var/log/c", "var/lib/d"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path)
-    file_system = _scan(tmp_path, "/tmp$", "/var/log/.*", "/etc/x").file_system  # noqa: S108
+    file_system = _scan(tmp_path, "/tmp$", "/var/log/.*", "/etc/x").file_system  # noqa: S108 - expressions
     assert _names(file_system.root) == [b"etc", b"var"]
     assert _names(_find(file_system, b"/etc")) == [b"a"]
     assert _names(_find(file_system, b"/var")) == [b"lib", b"log"]
@@ -234,9 +234,9 @@ def _when_hashed(monkeypatch: pytest.MonkeyPatch, change: list[object]) -> None:
     digest = HashPool.digest
 
     def changing(*args: object) -> tuple[bytes, int]:
-        result = digest(*args)  # type: ignore[arg-type]
+        result = digest(*args)
         if change:
-            change.pop(0)()  # type: ignore[operator]
+            change.pop(0)()
         return result
 
     monkeypatch.setattr(HashPool, "digest", changing)
@@ -308,14 +308,14 @@ def test_file_is_swapped(
     real = os.stat
 
     def swapping(name: object, **options: object) -> os.stat_result:
-        status = real(name, **options)  # type: ignore[call-overload]
+        status = real(name, **options)
         if name == b"file":
             path.unlink()
             if swap == "link":
                 path.symlink_to("../secret")
             else:
                 os.mkfifo(path)
-        return status  # type: ignore[no-any-return]
+        return status
 
     monkeypatch.setattr(os, "stat", swapping)
     with pytest.raises((FileAccessError, FileChanged), match="root/file"):
@@ -348,7 +348,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def refusing(name: object, *args: object, **options: object) -> int:
         if name == b"shadow":
             raise PermissionError(13, "Permission denied")
-        return real(name, *args, **options)  # type: ignore[arg-type]
+        return real(name, *args, **options)
 
     monkeypatch.setattr(os, "open", refusing)
     with pytest.raises(FileAccessError) as caught:
@@ -379,10 +379,10 @@ def test_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     real = os.stat
 
     def replacing(name: object, **options: object) -> os.stat_result:
-        status = real(name, **options)  # type: ignore[call-overload]
+        status = real(name, **options)
         if name == b"file":
             (tmp_path / "other").rename(path)
-        return status  # type: ignore[no-any-return]
+        return status
 
     monkeypatch.setattr(os, "stat", replacing)
     with pytest.raises(FileChanged, match="file"):

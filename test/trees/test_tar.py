@@ -9,6 +9,7 @@ import lzma
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -32,6 +33,11 @@ from imageserver.model.inode import (
 )
 from imageserver.trees.tar import MalformedArchive, scan_source, scan_tar
 from imageserver.trees.tree import FileAccessError, Tree
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def _ignore(_files: int, _bytes: int) -> None:
@@ -317,6 +323,7 @@ def test_owners_out_of_range(tmp_path: Path, field: str, value: int) -> None:
         ("tgz", gzip.compress),
         ("tar.xz", lzma.compress),
         ("tar.bz2", bz2.compress),
+        ("tar.zst", zstd.compress),
     ],
 )
 def test_compression(
@@ -360,7 +367,7 @@ def test_filter(tmp_path: Path) -> None:
         )
     )
     reports: list[tuple[int, int]] = []
-    matcher = Matcher(["/tmp"])  # noqa: S108
+    matcher = Matcher(["/tmp"])  # noqa: S108 - an expression
     tree = scan_tar(path.as_posix(), matcher, lambda *report: reports.append(report))
     assert _names(tree.file_system.root) == [b"etc"]
     assert _read(tree, "etc/a") == b"linked"
@@ -420,7 +427,7 @@ def test_damaged_header(tmp_path: Path) -> None:
         scan_tar(path.as_posix(), None, _ignore)
 
 
-@pytest.mark.parametrize("suffix", ["tar", "tgz", "tar.xz", "tar.bz2"])
+@pytest.mark.parametrize("suffix", ["tar", "tgz", "tar.xz", "tar.bz2", "tar.zst"])
 def test_not_an_archive(tmp_path: Path, suffix: str) -> None:
     """A file that is no archive, or ends in the middle, is an error of ours."""
     path = tmp_path / f"image.{suffix}"

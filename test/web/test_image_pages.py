@@ -189,7 +189,7 @@ def test_listing(server: Server) -> None:
 
 def test_filter(server: Server) -> None:
     """Lines of the filter are listed; those that are slow are marked."""
-    lines = list(image_of_build(2, 0).filter.lines)  # type: ignore[union-attr]
+    lines = list(image_of_build(2, 0).filter.lines)
     assert server.json("/listFilter?base/web/2&output=json") == lines
     assert server.text("/listFilter?base/web/2&output=text").split("\n")[:-1] == lines
     page = server.text("/listFilter?base/web/2")

@@ -200,7 +200,7 @@ class StreamingTest(SynchronousTestCase):
             write(data)
             request.producer.pauseProducing()
 
-        request.write = write_and_pause  # type: ignore[method-assign]
+        request.write = write_and_pause
         producer = PieceProducer(request, pieces, InlineWorker())
         sending = Deferred.fromCoroutine(producer.run())
         for number in range(1, 6):
@@ -212,7 +212,7 @@ class StreamingTest(SynchronousTestCase):
     def test_reader_leaves(self) -> None:
         """When the reader leaves, nothing more is made, and the source closed."""
         request, pieces = Request(), Pieces(5)
-        request.write = lambda _: request.producer.pauseProducing()  # type: ignore[method-assign]
+        request.write = lambda _: request.producer.pauseProducing()
         producer = PieceProducer(request, pieces, InlineWorker())
         sending = Deferred.fromCoroutine(producer.run())
         producer.stopProducing()

@@ -92,12 +92,19 @@ COMMANDS = (
         "make a directory equal to an image",
         "patch:patch_directory",
         "error patching directory",
-        ("ignoreFilters", "objectCacheDirectory", "objectCacheSize", "timeout"),
+        (
+            "ignoreFilters",
+            "objectCacheDirectory",
+            "objectCacheSize",
+            "runTriggers",
+            "timeout",
+        ),
         "patch-directory base/2 /srv/root",
         """What the image's filter matches is left alone; with a sparse image nothing
         is removed. Everything that is needed is fetched and verified before anything
         is changed, and each file is replaced at once. A line is printed for each
-        change.""",
+        change. With -runTriggers, DIRECTORY has to be /, and the services that the
+        image's triggers name for what was changed are restarted or reloaded.""",
         TOPIC,
     ),
     Command(

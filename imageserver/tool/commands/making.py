@@ -31,10 +31,10 @@ COMMANDS = (
         'error adding image: "{0}"',
         ("computedFiles", "copyMtimesFrom", *_ABOUT_IMAGE, "packages", "streams"),
         'add base/2026-01-31 /srv/tree base.filter ""',
-        """TREE is a directory or a .tar, .tar.gz, .tgz, .tar.xz or .tar.bz2 file.
-        FILTER is a file with a regular expression in each line: what they match is
-        left out, and left alone on machines; "" makes a sparse image. TRIGGERS is a
-        file that says which services to restart; "" for none.
+        """TREE is a directory or a .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2 or
+        .tar.zst file. FILTER is a file with a regular expression in each line: what
+        they match is left out, and left alone on machines; "" makes a sparse image.
+        TRIGGERS is a file that says which services to restart; "" for none.
 
         Only what the server lacks is sent. When the connection breaks, it goes on
         where it was.""",
