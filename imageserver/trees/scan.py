@@ -20,6 +20,7 @@ from imageserver.model.hash import NO_HASH
 from imageserver.model.inode import RegularInode, SpecialInode, SymlinkInode
 from imageserver.model.tree import show
 from imageserver.trees.hash_pool import HashPool
+from imageserver.trees.mounts import mount_points
 from imageserver.trees.tree import (
     Content,
     DirectoryNode,
@@ -131,6 +132,8 @@ class _Scan:
     ) -> None:
         self._found = found
         self._mounted = mounted
+        self._mount_points = mount_points() if mounted else frozenset()
+        self._resolved_path = os.path.realpath(root_path).rstrip(b"/")
         self._device = os.fstat(directory.fd).st_dev
         self._root_path = root_path
         self._directory = directory
@@ -164,10 +167,14 @@ class _Scan:
                 continue
             with explained("cannot read", self._real_path(child_path)):
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if self._mounted is not None and status.st_dev != self._device:
+                if self._mounted is not None and self._is_mounted(child_path, status):
                     self._mounted(child_path)
                     continue
                 node.entries[name] = self._node(fd, name, child_path, status)
+
+    def _is_mounted(self, path: bytes, status: os.stat_result) -> bool:
+        is_known = self._resolved_path + path in self._mount_points
+        return is_known or status.st_dev != self._device
 
     def _node(
         self, fd: int, name: bytes, path: bytes, status: os.stat_result
