@@ -10,54 +10,27 @@ A struct is an ordinary class whose fields name their Go field and type::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
-
-import attrs
+from typing import Any, TypeVar, cast, dataclass_transform
 
 from imageserver.errors import GobTypeError
-from imageserver.gob.schema import Struct, Type
+from imageserver.gob.schema import Type
+from imageserver.gob.struct_class import (
+    StructField,
+    StructInfo,
+    StructInstance,
+    make_struct_class,
+)
 
 T = TypeVar("T")
 
-_METADATA = "gob"
+__all__ = ["StructField", "StructInfo", "evolve", "field", "struct", "struct_info"]
 
 
-@attrs.frozen
-class StructField:
-    """A field of a struct.
+class _Declaration:
+    """What stands for a field while its class is made."""
 
-    Attributes:
-        attribute: its name in Python.
-        name: its name on the wire.
-        type: its type.
-        embedded: whether in JSON its members are those of the struct around it.
-        omit_empty: whether it is left out of JSON if it is zero.
-    """
-
-    attribute: str
-    name: str
-    type: Type
-    embedded: bool = False
-    omit_empty: bool = False
-
-
-@attrs.frozen
-class StructInfo:
-    """What :func:`struct` knows of a class.
-
-    Attributes:
-        name: its name on the wire.
-        fields: its fields.
-        slots: the places of the fields by their names on the wire.
-    """
-
-    name: str
-    fields: tuple[StructField, ...]
-    slots: dict[str, int] = attrs.field(init=False)
-
-    @slots.default
-    def _find_slots(self) -> dict[str, int]:
-        return {field.name: slot for slot, field in enumerate(self.fields)}
+    def __init__(self, *facts: Any) -> None:
+        self.facts = facts
 
 
 def field(
@@ -71,29 +44,27 @@ def field(
         embedded: whether in JSON its members are those of the struct around it.
         omit_empty: whether it is left out of JSON if it is zero.
     """
-    default = (
-        attrs.Factory(lambda: type_.zero) if isinstance(type_, Struct) else type_.zero
-    )
-    declared = name, type_, embedded, omit_empty
-    return attrs.field(default=default, metadata={_METADATA: declared})
+    return _Declaration(name, type_, embedded, omit_empty)
 
 
 @dataclass_transform(frozen_default=True)
 def struct(name: str) -> Callable[[type[T]], type[T]]:
     """Make an immutable class whose instances gob can carry.
 
+    Its methods cannot use ``super()``.
+
     Args:
         name: the type's name on the wire; receivers do not look at it.
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        made = attrs.frozen(cls)
-        fields = tuple(
-            StructField(a.name, *a.metadata[_METADATA])
-            for a in attrs.fields(made)  # type: ignore[arg-type]
-        )
-        made.__gob__ = StructInfo(name, fields)  # type: ignore[attr-defined]
-        return made
+        fields = {
+            attribute: StructField(attribute, *declared.facts)
+            for attribute, declared in vars(cls).items()
+            if isinstance(declared, _Declaration)
+        }
+        made: Any = make_struct_class(cls, name, fields)
+        return cast(type[T], made)
 
     return decorate
 
@@ -104,13 +75,13 @@ def struct_info(cls: type) -> StructInfo:
     Raises:
         GobTypeError: it was not made so.
     """
-    info: StructInfo | None = getattr(cls, "__gob__", None)
-    if info is None:
+    if not issubclass(cls, StructInstance):
         raise GobTypeError(f"{cls.__name__} was not declared as a struct")
-    return info
+    return cls.__gob__
 
 
 def evolve(value: T, **changes: Any) -> T:
     """A copy of a struct with some attributes changed."""
-    changed: T = attrs.evolve(value, **changes)  # type: ignore[misc]
-    return changed
+    fields = struct_info(type(value)).fields
+    unchanged = {each.attribute: getattr(value, each.attribute) for each in fields}
+    return type(value)(**{**unchanged, **changes})

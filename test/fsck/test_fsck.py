@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from imageserver import gob
 from imageserver.disk import Disk, lock_directory
 from imageserver.fsck.command import main
 from imageserver.images.database import ImageDatabase
@@ -249,10 +250,8 @@ def wrong_object_size(data):
     store.missing = lambda _: []
     store.sizes = lambda hashes: dict.fromkeys(hashes, 5)
     other = make_image({"a": b"12345"})
-    inodes = {2: attrs.evolve(other.file_system.inodes[2], hash_=hash_of(A))}
-    other = attrs.evolve(
-        other, file_system=attrs.evolve(other.file_system, inodes=inodes)
-    )
+    inodes = {2: gob.evolve(other.file_system.inodes[2], hash_=hash_of(A))}
+    other = gob.evolve(other, file_system=gob.evolve(other.file_system, inodes=inodes))
     database = ImageDatabase(data.images, index, store, Disk(), lambda: 10**18)
     database.add("z", scanned(other), POWERFUL)
     index.close()

@@ -163,11 +163,6 @@ def test_type_without_elements() -> None:
     assert gob.decode(gob.Encoder().encode((None,), type_), type_).value == ({},)
 
 
-def test_evolve() -> None:
-    """A struct can be copied with changes."""
-    assert gob.evolve(Point(1, 2), y=3) == Point(1, 3)
-
-
 def test_equal_types() -> None:
     """Types are equal if they mean the same, whatever their names."""
     assert gob.Struct(Point) == gob.Struct(lambda: Point)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import attrs
 import pytest
 from fuzz.targets import MESSAGES
 from gob import go_types, wire
@@ -96,9 +95,11 @@ def zeros(value: Any, where: str) -> list[str]:
     if isinstance(value, dict) and value:
         return zeros((*value, *value.values()), where)
     if hasattr(value, "__gob__"):
-        fields = attrs.asdict(value, recurse=False).items()
+        names = [field.attribute for field in gob.struct_info(type(value)).fields]
         return [
-            found for name, item in fields for found in zeros(item, f"{where}.{name}")
+            found
+            for name in names
+            for found in zeros(getattr(value, name), f"{where}.{name}")
         ]
     return [] if value and value != Time.ZERO and any(value_bytes(value)) else [where]
 

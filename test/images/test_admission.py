@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import attrs
 import pytest
 
 from imageserver import gob
@@ -189,7 +190,7 @@ def test_expired(stores) -> None:
     add(stores, image=make_image(FILES, expires_at=NOW))
     assert stores.index.image("dir/x") is None
     assert stores.files() == {"dir"}
-    soon = gob.evolve(NOW, nanosecond=1)
+    soon = attrs.evolve(NOW, nanosecond=1)
     add(stores, image=make_image(FILES, expires_at=soon))
     assert stores.index.image("dir/x").expires
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+import attrs
 import pytest
 
 from imageserver import gob
@@ -166,7 +167,7 @@ def test_damaged(stores) -> None:
 def test_damaged_after_crash(open_stores, stores) -> None:
     """A file that is damaged after a crash in a change is put aside at the start."""
     record = stores.index.image("dir/soon")
-    stores.index.replace_image(gob.evolve(record, is_being_rewritten=True))
+    stores.index.replace_image(attrs.evolve(record, is_being_rewritten=True))
     (stores.root / "dir/soon").write_bytes(b"garbage")
     stores.index.close()
     again = open_stores()
