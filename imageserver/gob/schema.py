@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Type(ABC):
-    """What a value is declared to be; one subclass for each kind."""
+    """What a value is declared to be; one subclass for each kind.
+
+    Those without attributes of their own inherit all methods: that two types are of the
+    same class is compared here.
+    """
 
     @property
     @abstractmethod
@@ -33,68 +37,72 @@ class Type(ABC):
         """The value that an absent field has."""
 
 
-@attrs.frozen
 class Bool(Type):
     """A truth value."""
 
+    __slots__ = ()
     zero = False
 
 
 @attrs.frozen
-class Int(Type):
-    """A signed integer of ``bits`` bits."""
+class Number(Type):
+    """An integer of ``bits`` bits."""
 
     bits: int = 64
     zero = 0
 
 
-@attrs.frozen
-class Uint(Type):
-    """An unsigned integer of ``bits`` bits."""
+class Int(Number):
+    """A signed integer."""
 
-    bits: int = 64
-    zero = 0
+    __slots__ = ()
 
 
-@attrs.frozen
+class Uint(Number):
+    """An unsigned integer."""
+
+    __slots__ = ()
+
+
 class Float(Type):
     """A floating point number."""
 
+    __slots__ = ()
     zero = 0.0
 
 
-@attrs.frozen
 class Complex(Type):
     """A complex number."""
 
+    __slots__ = ()
     zero = 0j
 
 
-@attrs.frozen
 class String(Type):
     """A string, as ``str``; bytes that are not UTF-8 are surrogates in it."""
 
+    __slots__ = ()
     zero = ""
 
 
-@attrs.frozen
 class ByteString(Type):
     """A string of the wire, as ``bytes``: for names that need not be UTF-8."""
 
+    __slots__ = ()
     zero = b""
 
 
-@attrs.frozen
 class Bytes(Type):
     """A byte slice."""
 
+    __slots__ = ()
     zero = b""
 
 
-@attrs.frozen
 class TimeType(Type):
     """A time."""
 
+    __slots__ = ()
     zero = Time.ZERO
 
 
@@ -231,10 +239,10 @@ class Scanned(Type):
     zero = None
 
 
-@attrs.frozen
 class Skipped(Type):
     """A value that nobody wants."""
 
+    __slots__ = ()
     zero = None
 
 
