@@ -6,15 +6,17 @@ two images takes their bytes only, and where each begins.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain
 
 import attrs
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
-from imageserver.gob import STRING, UINT, Limits, Struct
+from imageserver.gob import STRING, UINT, Limits, Struct, patterns
 from imageserver.gob.cursor import Cursor
 from imageserver.gob.patterns import read_number
 from imageserver.gob.primitives import read_uint
@@ -58,7 +60,19 @@ class FlatTable:
     directories: dict[bytes, Entries] = attrs.Factory(dict)
 
 
-class _Collect(inode_scan._Scan):
+@lru_cache(maxsize=64)
+def _regular_inode(header: bytes) -> re.Pattern[bytes]:
+    """What matches regular inodes up to their content, the length of which comes last.
+
+    Args:
+        header: their name and type id; empty: not known, then it matches nothing.
+    """
+    number = patterns.number(zero=True)
+    known = re.escape(header) or b"(?!)"
+    return re.compile(b"(%s)%s%s" % (number, known, patterns.number(8)), re.DOTALL)
+
+
+class _Collect(inode_scan.Scan):
     """A pass that looks at no more of inodes than where they end."""
 
     def __init__(self, readers: Readers) -> None:
@@ -75,30 +89,24 @@ class _Collect(inode_scan._Scan):
         return FlatTable(self._inodes, table.directories)
 
     def _pass_usual(self, cursor: Cursor, limit: int) -> int:
-        data, position, match = (
-            cursor.data,
-            cursor.position,
-            inode_scan.any_inode().match,
-        )
-        inodes, passed = self._inodes, 0
-        regular = self._regular_headers[0]
-        while passed < limit and (found := match(data, position)):
-            number, header, length = found.groups()
-            if header == regular:
+        data, position, inodes = cursor.data, cursor.position, self._inodes
+        regular = _regular_inode(self._regular_headers[0]).match
+        other = inode_scan.any_inode().match
+        for passed in range(limit):
+            if found := regular(data, position):
                 start = found.end()
-                position = start + read_number(length)
-                inodes[number] = data[start:position]
-            else:
-                self._piece.clear()
-                other = self._pass_other(cursor, position)
-                if other is None:
-                    break
-                position = other[1]
-                self._keep(number)
-            passed += 1
+                position = start + data[start - 1]
+                inodes[found[1]] = data[start:position]
+                continue
+            found = other(data, position)
+            taken = None if found is None else self._take_other(cursor, found)
+            if found is None or taken is None:
+                cursor.position = position
+                return passed
+            header, content, position = taken
+            inodes[found[1]] = header + content
         cursor.position = position
-        self._piece.clear()
-        return passed
+        return limit
 
     def _read_any(self, cursor: Cursor) -> Steps:
         self._piece.clear()

@@ -117,7 +117,7 @@ class _Kind:
             self.layout = PlainLayout(table, cls, definition)
 
 
-class _Scan:
+class Scan:
     """One pass over a table."""
 
     def __init__(self, readers: Readers) -> None:
@@ -198,16 +198,33 @@ class _Scan:
             Its number and the position behind it; ``None`` if it is unusual.
         """
         found = any_inode().match(cursor.data, position)
-        if found is None or found[2] not in self._layouts:
+        taken = None if found is None else self._take_other(cursor, found)
+        if found is None or taken is None:
             return None
-        number, (layout, our_header) = found[1], self._layouts[found[2]]
+        header, content, end = taken
+        self._piece += found[1] + header + uint_bytes(len(content)) + content
+        return found[1], end
+
+    def _take_other(
+        self, cursor: Cursor, found: re.Match[bytes]
+    ) -> tuple[bytes, bytes, int] | None:
+        """Take an inode that is not regular.
+
+        Args:
+            cursor: where it is.
+            found: its beginning, as :func:`any_inode` matches it.
+
+        Returns:
+            Its header and content in our encoding, and the position behind it; ``None``
+            if it is unusual.
+        """
+        if found[2] not in self._layouts:
+            return None
+        layout, our_header = self._layouts[found[2]]
         start = found.end()
         end = start + read_number(found[3])
-        content = layout.take(number, cursor, start, end)
-        if content is None:
-            return None
-        self._piece += number + our_header + uint_bytes(len(content)) + content
-        return number, end
+        content = layout.take(found[1], cursor, start, end)
+        return None if content is None else (our_header, content, end)
 
     def _take_regular(self) -> None:
         """Take what was collected of regular inodes."""
@@ -249,7 +266,7 @@ class _Scan:
 
 def _scanner(readers: Readers) -> Reader:
     def scan(cursor: Cursor) -> Steps:
-        return (yield from _Scan(readers).run(cursor))
+        return (yield from Scan(readers).run(cursor))
 
     return Reader(scan, resumable=True)
 

@@ -30,15 +30,15 @@ _SYMLINK_BYTES = 64
 class Entries:
     """What is in a directory: names, and the inode numbers as they are encoded."""
 
-    names: Sequence[bytes] = ()
-    numbers: Sequence[bytes] = ()
+    names: tuple[bytes, ...] = ()
+    numbers: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, directory: DirectoryInode) -> Entries:
         """What is in a directory that was decoded."""
         return cls(
-            [entry.name for entry in directory.entries],
-            [uint_bytes(entry.inode_number) for entry in directory.entries],
+            tuple([entry.name for entry in directory.entries]),
+            tuple([uint_bytes(entry.inode_number) for entry in directory.entries]),
         )
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import attrs
 
 from imageserver.model.flat_image import ROOT, FlatTree
 from imageserver.model.inode import Inode
+from imageserver.model.inode_table import Entries
 from imageserver.model.likeness import compare
+
+_Named: TypeAlias = Iterable[tuple[bytes, bytes]]
+_Common: TypeAlias = Iterable[tuple[bytes, bytes, bytes]]
 
 
 class Change(enum.Enum):
@@ -57,6 +62,7 @@ def find_differences(left: FlatTree, right: FlatTree) -> list[Difference]:
 def _compare(left: FlatTree, right: FlatTree) -> Iterator[Difference]:
     """Directory by directory, without regard to links."""
     lefts, rights = left.directories, right.directories
+    before, after = left.inodes.get, right.inodes.get
     unvisited = [(b"", ROOT, ROOT)]
     seen: set[bytes] = {ROOT}
     while unvisited:
@@ -64,21 +70,30 @@ def _compare(left: FlatTree, right: FlatTree) -> Iterator[Difference]:
         if left.attributes(one) != right.attributes(two):
             inodes = left.inode(one), right.inode(two)
             yield Difference(path or b"/", Change.CHANGED, *inodes, ("metadata",))
-        ours, theirs = lefts[one], rights[two]
-        others = dict(zip(theirs.names, theirs.numbers, strict=True))
-        for name, number in zip(ours.names, ours.numbers, strict=True):
-            other = others.pop(name, None)
-            child = path + b"/" + name
-            if other is None:
-                yield from _one_sided(left, child, number, Change.REMOVED)
-            elif number in lefts and other in rights:
+        common, removed, added = _match(lefts[one], rights[two])
+        for name, number in removed:
+            yield from _one_sided(left, path + b"/" + name, number, Change.REMOVED)
+        for name, number in added:
+            yield from _one_sided(right, path + b"/" + name, number, Change.ADDED)
+        for name, number, other in common:
+            if number in lefts and other in rights:
                 if number not in seen:
                     seen.add(number)
-                    unvisited.append((child, number, other))
-            elif left.inodes.get(number) != right.inodes.get(other):
-                yield from _changed(left, right, child, (number, other))
-        for name, number in others.items():
-            yield from _one_sided(right, path + b"/" + name, number, Change.ADDED)
+                    unvisited.append((path + b"/" + name, number, other))
+            elif before(number) != after(other):
+                yield from _changed(left, right, path + b"/" + name, (number, other))
+
+
+def _match(left: Entries, right: Entries) -> tuple[_Common, _Named, _Named]:
+    """The names that two directories both have, that one has, that the other has."""
+    if left.names == right.names:  # as in most directories of most images
+        return zip(left.names, left.numbers, right.numbers, strict=True), (), ()
+    ours = dict(zip(left.names, left.numbers, strict=True))
+    theirs = dict(zip(right.names, right.numbers, strict=True))
+    common = [(name, ours[name], theirs[name]) for name in ours.keys() & theirs.keys()]
+    removed = [(name, ours[name]) for name in ours.keys() - theirs.keys()]
+    added = [(name, theirs[name]) for name in theirs.keys() - ours.keys()]
+    return common, removed, added
 
 
 def _changed(
