@@ -16,33 +16,30 @@ import attrs
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
-from imageserver.gob import STRING, UINT, Limits, Struct, patterns
+from imageserver.gob import STRING, UINT, patterns
 from imageserver.gob.cursor import Cursor
 from imageserver.gob.patterns import read_number
 from imageserver.gob.primitives import read_uint
 from imageserver.gob.reader import Reader, Steps
 from imageserver.gob.readers import Readers
 from imageserver.model import inode_scan
+from imageserver.model.canonical_inodes import (
+    CLASS_BY_HEADER,
+    HEADER_BY_CLASS,
+    InodeReader,
+    encode_inode,
+)
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import ImageMetadata
-from imageserver.model.inode import INODES, DirectoryInode, Inode, RegularInode
+from imageserver.model.inode import DirectoryInode, Inode, RegularInode
 from imageserver.model.inode_scan import TABLE
 from imageserver.model.inode_table import Entries
-from imageserver.model.stored_tree import make_readers
 
 ROOT = b""
 """Stands for the number of the root, which has none."""
 
-_LIMITS = Limits(message_bytes=1 << 30)
-_READERS = make_readers()
-_ENCODER = gob.Encoder()
-_ENCODER.define(TABLE)
-_HEADER_BY_CLASS = {
-    cls: _ENCODER.interface_header(name, Struct(cls))
-    for cls, name in INODES.by_class.items()
-}
-_CLASS_BY_HEADER = {header: cls for cls, header in _HEADER_BY_CLASS.items()}
-_DIRECTORY = _HEADER_BY_CLASS[DirectoryInode]
+_READER = InodeReader()
+_DIRECTORY = HEADER_BY_CLASS[DirectoryInode]
 _LAST_FIELD = b"\7"
 
 
@@ -122,7 +119,7 @@ class _Collect(inode_scan.Scan):
         found = inode_scan.any_inode().match(self._piece)
         if found is None:
             raise GobDecodeError("an inode is nil")
-        is_regular = found[2] == _HEADER_BY_CLASS[RegularInode]
+        is_regular = found[2] == HEADER_BY_CLASS[RegularInode]
         header = b"" if is_regular else found[2]
         self._inodes[number] = header + bytes(self._piece[found.end() :])
 
@@ -184,12 +181,10 @@ class FlatTree:
         """A file system that was decoded, or scanned from a disk."""
         table = FlatTable()
         for number, inode in (file_system.inodes or {}).items():
-            content = bytearray()
             kind = type(inode)
-            _ENCODER.write_value(content, inode, kind)
-            header = b"" if kind is RegularInode else _HEADER_BY_CLASS[kind]
+            header = b"" if kind is RegularInode else HEADER_BY_CLASS[kind]
             encoded = gob.uint_bytes(number)
-            table.inodes[encoded] = header + bytes(content)
+            table.inodes[encoded] = header + encode_inode(inode)
             if isinstance(inode, DirectoryInode):
                 table.directories[encoded] = Entries.of(inode)
         flat = FlatFileSystem(table, file_system.regular_count, file_system.root)
@@ -228,15 +223,10 @@ class FlatTree:
             raise GobDecodeError(f"there is no inode {read_number(number)}")
         cls: type = RegularInode
         start = 0
-        for header, kind in _CLASS_BY_HEADER.items():
+        for header, kind in CLASS_BY_HEADER.items():
             if raw.startswith(header):
                 cls, start = kind, len(header)
-        reader = _READERS.top_level(_ENCODER.type_id(cls), Struct(cls))
-        try:
-            inode: Inode = reader.read(Cursor(raw[start:], _LIMITS))
-        except IndexError as error:
-            raise GobDecodeError("unexpected end of an inode") from error
-        return inode
+        return _READER.read(cls, raw[start:])
 
     def walk(
         self, path: bytes = b"", number: bytes = ROOT

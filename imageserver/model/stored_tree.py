@@ -17,18 +17,20 @@ import attrs
 
 from imageserver import gob
 from imageserver.errors import GobDecodeError
-from imageserver.gob import Struct, patterns
+from imageserver.gob import patterns
 from imageserver.gob.byte_arrays import read_byte_arrays
 from imageserver.gob.cursor import Cursor
 from imageserver.gob.patterns import read_number
-from imageserver.gob.primitives import read_int, read_uint
-from imageserver.gob.readers import Readers
-from imageserver.gob.wiretypes import WireTypes, read_definition
+from imageserver.gob.primitives import read_uint
+from imageserver.model.canonical_inodes import (
+    CLASS_BY_HEADER,
+    HEADER_BY_CLASS,
+    InodeReader,
+)
 from imageserver.model.directory_layout import read_directory
 from imageserver.model.hash import HASH_BYTES
-from imageserver.model.inode import INODES, DirectoryInode, Inode, RegularInode
+from imageserver.model.inode import DirectoryInode, Inode, RegularInode
 from imageserver.model.inode_layouts import LENGTH, value_patterns
-from imageserver.model.inode_scan import TABLE
 from imageserver.model.inode_table import Entries
 
 ROOT = 0
@@ -37,32 +39,15 @@ ROOT = 0
 _LIMITS = gob.Limits(message_bytes=1 << 30)
 _TABLE, _REGULAR_COUNT, _DATA_BYTES, _DIRECTORY_COUNT, _ROOT = range(5)
 
-_ENCODER = gob.Encoder()
-_DEFINITIONS = _ENCODER.define(TABLE)
-_CLASS_BY_HEADER = {
-    _ENCODER.interface_header(name, Struct(cls)): cls
-    for cls, name in INODES.by_class.items()
-}
-_HEADERS = b"|".join(map(re.escape, _CLASS_BY_HEADER))
+_HEADERS = b"|".join(map(re.escape, CLASS_BY_HEADER))
 _INODE = re.compile(
     b"(%s)(%s)(%s)" % (patterns.number(zero=True), _HEADERS, LENGTH), re.DOTALL
 )
 *_values, _hash = value_patterns(RegularInode)
 _REGULAR = re.compile(patterns.fields_up_to(_values, _hash), re.DOTALL)
 """The content of a regular inode up to its hash; the last group is the size."""
-_HEADER_BY_CLASS = {cls: header for header, cls in _CLASS_BY_HEADER.items()}
-_DIRECTORY_HEADER = _HEADER_BY_CLASS[DirectoryInode]
+_DIRECTORY_HEADER = HEADER_BY_CLASS[DirectoryInode]
 _HEADER_AND_LENGTH = re.compile(b"(%s)(%s)" % (_HEADERS, LENGTH), re.DOTALL)
-
-
-def make_readers() -> Readers:
-    """Readers of what is in canonical encoding."""
-    types, position = WireTypes(), 0
-    while position < len(_DEFINITIONS):
-        message, position = gob.next_message(_DEFINITIONS, position, _LIMITS)
-        cursor = Cursor(message, _LIMITS)
-        types.add(-read_int(cursor), read_definition(cursor, _LIMITS))
-    return Readers(types, _LIMITS)
 
 
 @attrs.frozen
@@ -97,7 +82,7 @@ class StoredTree:
             GobDecodeError: it is not what it should be.
         """
         self.data = data
-        self._readers = make_readers()
+        self._reader = InodeReader()
         cursor = Cursor(data, _LIMITS)
         numbers: list[int] = []
         starts: list[int] = []
@@ -157,7 +142,7 @@ class StoredTree:
         start = self._starts[index]
         header = _HEADER_AND_LENGTH.match(self.data, start)
         assert header is not None  # noqa: S101 - it matched before
-        return _CLASS_BY_HEADER[header[1]], header.end(), self._ends[index]
+        return CLASS_BY_HEADER[header[1]], header.end(), self._ends[index]
 
     def inode(self, number: int) -> Inode:
         """An inode.
@@ -166,7 +151,7 @@ class StoredTree:
             GobDecodeError: there is no such inode, or it is damaged.
         """
         cls, start, end = self._content(number)
-        return self._decode(cls, self.data[start:end])
+        return self._reader.read(cls, self.data[start:end])
 
     def attributes(self, number: int) -> Inode:
         """An inode; of a directory without its entries, of which there may be many.
@@ -178,17 +163,8 @@ class StoredTree:
         if cls is DirectoryInode:
             found = read_directory(self.data, start, end)
             if found is not None:
-                return self._decode(cls, found[1])
-        return self._decode(cls, self.data[start:end])
-
-    def _decode(self, cls: type, content: bytes) -> Inode:
-        reader = self._readers.top_level(_ENCODER.type_id(cls), Struct(cls))
-        cursor = Cursor(content, _LIMITS)
-        try:
-            inode: Inode = reader.read(cursor)
-        except IndexError as error:
-            raise GobDecodeError("unexpected end of an inode") from error
-        return inode
+                return self._reader.read(cls, found[1])
+        return self._reader.read(cls, self.data[start:end])
 
     def span(self, number: int) -> tuple[int, int]:
         """Where an inode below the root begins, with its type, and ends.
@@ -294,7 +270,7 @@ class StoredTree:
 
     def numbers_of(self, cls: type) -> list[int]:
         """The numbers of all inodes of a class."""
-        header = _HEADER_BY_CLASS[cls]
+        header = HEADER_BY_CLASS[cls]
         return [
             number
             for number, start in zip(self._numbers, self._starts, strict=True)
