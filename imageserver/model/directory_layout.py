@@ -18,7 +18,8 @@ _AT_ONCE = 4_096
 _NAME_LENGTH = patterns.number(8)
 _ENTRY = b"\\x01(%s)([^\\0\\1/]+)\\x01(%s)\\0" % (_NAME_LENGTH, patterns.number())
 _ENTRIES = re.compile(_ENTRY, re.DOTALL)
-_RUN = re.compile(b"(?:%s){1,%d}" % (_ENTRY, _AT_ONCE), re.DOTALL)
+_RUN = re.compile(b"(?:%s){1,%d}+" % (_ENTRY, _AT_ONCE), re.DOTALL)
+_NO_ENTRIES = Entries()
 
 
 class DirectoryLayout:
@@ -62,7 +63,7 @@ class DirectoryLayout:
         start: int,
         end: int,
     ) -> bytes | None:
-        entries, position, pattern = Entries(), start, self._tail_alone
+        entries, position, pattern = _NO_ENTRIES, start, self._tail_alone
         if head is not None:
             found = _read_entries(data, head.end(), end, count)
             if found is None:
@@ -94,7 +95,7 @@ def read_directory(data: bytes, start: int, end: int) -> tuple[Entries, bytes] |
     """
     head = _OUR_HEAD.match(data, start, end)
     if head is None:
-        return Entries(), data[start:end]
+        return _NO_ENTRIES, data[start:end]
     found = _read_entries(data, head.end(), end, read_number(head[1]))
     if found is None:
         return None

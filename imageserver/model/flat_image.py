@@ -40,7 +40,6 @@ ROOT = b""
 
 _READER = InodeReader()
 _DIRECTORY = HEADER_BY_CLASS[DirectoryInode]
-_LAST_FIELD = b"\7"
 
 
 @attrs.define(eq=False)
@@ -204,11 +203,6 @@ class FlatTree:
         last = b"%s%s\1%s\0" % (gob.uint_bytes(len(name)), name, entries.numbers[-1])
         rest = content[content.rindex(last) + len(last) :]
         return bytes([rest[0] and rest[0] + 1]) + rest[1:]
-
-    def has_header(self, number: bytes) -> bool:
-        """Whether an inode is encoded with its class: whether it is not regular."""
-        # Regular inodes begin with the small number of their first field.
-        return self.inodes.get(number, b"")[:1] > _LAST_FIELD
 
     def inode(self, number: bytes) -> Inode:
         """An inode.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from imageserver.errors import ImageServerError
@@ -15,7 +15,7 @@ from imageserver.tool.input_files import load_filter
 from imageserver.tool.typed_image import LoadedFlat, load_flat
 from imageserver.trees.description import describe
 from imageserver.trees.differences import Change, Difference, find_differences
-from imageserver.trees.flat_listing import FlatLister
+from imageserver.trees.flat_listing import FlatLister, PathMatcher
 
 _MUCH_LARGER = 16
 _SIGNS = {Change.ADDED: "+", Change.REMOVED: "-", Change.CHANGED: "@"}
@@ -98,18 +98,31 @@ def _matches_somewhere(matcher: Matcher) -> Callable[[bytes], bool]:
     return test
 
 
-class _LeftOut:
-    """Matches what is not to be listed."""
+class _AnyOf:
+    """Matches what one of several matchers matches."""
 
-    def __init__(self, matchers: list[Matcher], paths: set[bytes] | None) -> None:
+    def __init__(self, matchers: Sequence[PathMatcher]) -> None:
         self._matchers = matchers
-        self._paths = paths
 
     def matches(self, path: bytes) -> bool:
-        """Whether a matcher matches, or the path is not among those that count."""
-        if self._paths is not None and path not in self._paths:
-            return True
+        """Whether one of them matches."""
         return any(matcher.matches(path) for matcher in self._matchers)
+
+
+class _Missing:
+    """Matches the paths that an image lacks."""
+
+    def __init__(self, tree: FlatTree) -> None:
+        self._paths = {path for path, _ in tree.walk()}
+
+    def matches(self, path: bytes) -> bool:
+        """Whether there is no such path."""
+        return path not in self._paths
+
+
+def _any_of(matchers: Sequence[PathMatcher]) -> PathMatcher:
+    # There is one nearly always, and it is asked for each path.
+    return matchers[0] if len(matchers) == 1 else _AnyOf(matchers)
 
 
 def _write_both(
@@ -120,31 +133,30 @@ def _write_both(
 ) -> None:
     """List both images, without what makes no sense to compare."""
     settings = session.settings
-    matchers = []
+    matchers: list[PathMatcher] = []
     own = load_filter(settings.filter_file)
     if own is not None:
         matchers.append(Matcher(own.lines))
-    paths: list[set[bytes] | None] = [None, None]
+    missing: list[list[PathMatcher]] = [[], []]
     if not settings.ignore_filters:
         filter_ = _common_filter(left.filter, right.filter)
         if filter_ is not None:
             filter_ = load_filter(settings.delete_filter) or filter_
             matchers.append(Matcher(filter_.lines))
         elif left.filter is None and right.filter is None:
-            paths = _common_paths(left.tree, right.tree)
+            missing = _missing_paths(left.tree, right.tree)
     lister = FlatLister(skip_fields=settings.skip_fields)
-    for image, file, some in zip((left, right), files, paths, strict=True):
-        lines = lister.lines(image.tree, _LeftOut(matchers, some))
-        file.writelines(line + b"\n" for line in lines)
+    for image, file, others in zip((left, right), files, missing, strict=True):
+        file.writelines(lister.lines(image.tree, _any_of([*matchers, *others])))
 
 
-def _common_paths(left: FlatTree, right: FlatTree) -> list[set[bytes] | None]:
-    """The paths that count of an image that is much larger than the other one."""
+def _missing_paths(left: FlatTree, right: FlatTree) -> list[list[PathMatcher]]:
+    """What matches paths that one image lacks, if the other one is much larger."""
     if left.regular_count // _MUCH_LARGER > right.regular_count:
-        return [{path for path, _ in right.walk()}, None]
+        return [[_Missing(right)], []]
     if right.regular_count // _MUCH_LARGER > left.regular_count:
-        return [None, {path for path, _ in left.walk()}]
-    return [None, None]
+        return [[], [_Missing(left)]]
+    return [[], []]
 
 
 def _common_filter(left: Filter | None, right: Filter | None) -> Filter | None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 import time
+from binascii import hexlify
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import tzinfo
+from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from imageserver.errors import GobDecodeError
 from imageserver.gob import patterns
 from imageserver.gob.patterns import read_number
+from imageserver.model.canonical_inodes import HEADER_BY_CLASS
 from imageserver.model.flat_image import ROOT, FlatTree
-from imageserver.model.inode import DirectoryInode, Inode, RegularInode
+from imageserver.model.inode import DirectoryInode, Inode, RegularInode, SymlinkInode
 from imageserver.model.inode_layouts import value_patterns
 from imageserver.trees.listing import columns_of, data_of
 
@@ -30,9 +33,22 @@ _DIRECTORY = re.compile(
     patterns.fields((1, 2, 3), value_patterns(DirectoryInode)[1:]), re.DOTALL
 )
 """Mode and owner of a directory, as :meth:`FlatTree.attributes` gives them."""
+_SYMLINK = re.compile(
+    re.escape(HEADER_BY_CLASS[SymlinkInode])
+    + patterns.fields(range(3), value_patterns(SymlinkInode)),
+    re.DOTALL,
+)
+"""A symbolic link, with its class in front, up to its target."""
+_ZERO = b"\0"
 _FF = b"\xff"
-_ORDINARY_S = range(1, 1 << 35)
-_Parts = tuple[bytes, bytes, bytes]
+_ESCAPED_FF = _FF * 2
+_ALL_COLUMNS = frozenset("mlugstnd")
+# Twice the number, as signed numbers are encoded that are not negative.
+_ORDINARY_SECONDS = range(2, 1 << 36, 2)
+_ORDINARY_NANOSECONDS = range(0, 2_000_000_000, 2)
+_BARE_DIRECTORY = partial(DirectoryInode, ())
+_Parts: TypeAlias = tuple[bytes, bytes, bytes]
+"""What stands in front of the links, behind these, and behind the name."""
 
 
 class PathMatcher(Protocol):
@@ -48,9 +64,10 @@ class FlatLister:
     def __init__(self, time_zone: tzinfo | None = None, skip_fields: str = "") -> None:
         """List in a time zone, but for some columns; see ``list_image``."""
         self._zone = time_zone
-        self._skip = skip_fields
+        self._shown = _ALL_COLUMNS - frozenset(skip_fields)
         self._parts: dict[bytes, _Parts] = {}
-        self._times: dict[int, str] = {}
+        self._beginnings: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+        self._times: dict[int, bytes] = {}
 
     def lines(
         self, tree: FlatTree, matcher: PathMatcher | None = None
@@ -62,56 +79,76 @@ class FlatLister:
             matcher: matches the paths to leave out, each with all that is below it.
 
         Yields:
-            Lines without their ends.
+            Lines with their ends.
 
         Raises:
             GobDecodeError: the tree contradicts itself.
         """
-        directories, inodes, known = tree.directories, tree.inodes, self._parts
-        numbers = chain.from_iterable(e.numbers for e in directories.values())
-        links = Counter(numbers)
-        yield self._line(b"/", 1, self._directory(tree, ROOT))
-        unvisited = [(b"/", _pairs(tree, ROOT))]
-        seen = {ROOT}
-        while unvisited:
-            prefix, entries = unvisited[-1]
-            name, number = next(entries, (b"", b""))
-            if not name:
-                unvisited.pop()
-                continue
-            path = prefix + name
-            if matcher is not None and matcher.matches(path):
-                continue
-            if number in directories:
-                if number in seen:
-                    raise GobDecodeError("a directory is reached twice")
-                seen.add(number)
-                parts = self._directory(tree, number)
-                unvisited.append((path + b"/", _pairs(tree, number)))
+        inodes, known = tree.inodes, self._parts
+        has_names = "n" in self._shown
+        columns = self._link_columns(tree)
+        one_link = self._link_column(1)
+        for path, number, is_directory in _walk(tree, matcher):
+            if is_directory:
+                mode, middle, data = self._directory(tree, number)
             else:
-                raw = inodes.get(number)
-                found = known.get(raw) if raw is not None else None
-                parts = found or self._make(tree, number)
-            yield self._line(path, links[number], parts)
+                raw = inodes.get(number, b"")
+                mode, middle, data = known.get(raw) or self._make(tree, number, raw)
+            links = columns.get(number, one_link)
+            name = path if has_names else b""
+            yield b"".join((mode, links, middle, name, data, b"\n"))
 
-    def _line(self, path: bytes, link_count: int, parts: _Parts) -> bytes:
-        mode, middle, data = parts
-        links = b"" if "l" in self._skip else b"%3d " % link_count
-        name = b"" if "n" in self._skip else path
-        return b"".join((mode, links, middle, name, data))
+    def _link_columns(self, tree: FlatTree) -> dict[bytes, bytes]:
+        """The column of links, for inodes that have several."""
+        numbers = chain.from_iterable(e.numbers for e in tree.directories.values())
+        counts = Counter(numbers).items()
+        return {number: self._link_column(n) for number, n in counts if n > 1}
 
-    def _make(self, tree: FlatTree, number: bytes) -> _Parts:
+    def _link_column(self, count: int) -> bytes:
+        return b"%3d " % count if "l" in self._shown else b""
+
+    def _make(self, tree: FlatTree, number: bytes, raw: bytes) -> _Parts:
         """The parts of a line that depend on the inode, remembered."""
-        raw = tree.inodes.get(number, b"")
-        # Of others than regular inodes the class stands in front.
-        found = None if tree.has_header(number) else _REGULAR.match(raw)
-        inode: Inode
-        if found is None or not found[7]:
-            inode = tree.inode(number)
-        else:
-            inode = _regular(found, raw)
-        parts = self._parts[raw] = self._render(inode)
+        parts = self._regular(raw) or self._symlink(raw)
+        if parts is None:
+            parts = self._render(tree.inode(number))
+        self._parts[raw] = parts
         return parts
+
+    def _regular(self, raw: bytes) -> _Parts | None:
+        """The parts for an ordinary regular inode; ``None`` if it is none."""
+        found = _REGULAR.match(raw)
+        if found is None or not found[7]:
+            return None
+        *owner, nanoseconds, seconds, size, _ = found.groups(_ZERO)
+        moment = self._moment(read_number(seconds))
+        if moment is None or read_number(nanoseconds) not in _ORDINARY_NANOSECONDS:
+            return None
+        mode, middle = self._beginning(RegularInode, "ug", *owner)
+        size_bytes = read_number(size)
+        if "s" in self._shown:
+            middle += b"%10d " % size_bytes
+        if "t" in self._shown:
+            middle += moment
+        if not size_bytes or "d" not in self._shown:
+            return mode, middle, b""
+        hash_ = raw[found.end() : -1]
+        if _ESCAPED_FF in hash_:
+            pieces = hash_.split(_ESCAPED_FF)
+            hash_ = _FF.join([piece.translate(None, _FF) for piece in pieces])
+        else:
+            hash_ = hash_.translate(None, _FF)
+        return mode, middle, b" " + hexlify(hash_)
+
+    def _symlink(self, raw: bytes) -> _Parts | None:
+        """The parts for a symbolic link; ``None`` if it is none."""
+        found = _SYMLINK.match(raw)
+        if found is None or not found[3]:
+            return None
+        uid, gid, _ = found.groups(_ZERO)
+        mode, middle = self._beginning(SymlinkInode, "ugst", uid, gid)
+        target = b" -> " + raw[found.end() : -1]
+        return mode, middle, target if "d" in self._shown else b""
 
     def _directory(self, tree: FlatTree, number: bytes) -> _Parts:
         attributes = tree.attributes(number)
@@ -120,51 +157,76 @@ class FlatLister:
             found = _DIRECTORY.match(attributes)
         if found is None:
             return self._render(tree.inode(number))
-        key = b"d" + found[0]
-        parts = self._parts.get(key)
-        if parts is None:
-            values = [read_number(value or b"\0") for value in found.groups()]
-            parts = self._parts[key] = self._render(DirectoryInode((), *values))
-        return parts
+        return *self._beginning(_BARE_DIRECTORY, "ugst", *found.groups(_ZERO)), b""
+
+    def _beginning(
+        self, cls: Callable[..., Inode], letters: str, *encoded: bytes
+    ) -> tuple[bytes, bytes]:
+        """What stands in front of the links, and some columns behind these.
+
+        It is remembered, since there are few different ones.
+
+        Args:
+            cls: what makes an inode of its first fields.
+            letters: which columns.
+            encoded: these fields.
+        """
+        key = cls, encoded
+        found = self._beginnings.get(key)
+        if found is None:
+            columns = columns_of(cls(*map(read_number, encoded)), self._zone)
+            found = self._join(columns, "m"), self._join(columns, letters)
+            self._beginnings[key] = found
+        return found
 
     def _render(self, inode: Inode) -> _Parts:
-        moment = None
-        if isinstance(inode, RegularInode) and self._zone is None:
-            moment = self._moment(inode.mtime_seconds)
-        columns = columns_of(inode, self._zone, moment)
-        fields = {key: f"{text} " for key, text in columns.items()}
-        mode = "" if "m" in self._skip else fields["m"]
-        middle = "".join(fields[key] for key in "ugst" if key not in self._skip)
-        data = b"" if "d" in self._skip else data_of(inode)
-        return mode.encode(), middle.encode(), b" " + data if data else b""
+        columns = columns_of(inode, self._zone)
+        data = data_of(inode) if "d" in self._shown else b""
+        mode, middle = self._join(columns, "m"), self._join(columns, "ugst")
+        return mode, middle, b" " + data if data else b""
 
-    def _moment(self, seconds: int) -> str | None:
-        """A time in the zone of this machine; ``None``: it is no ordinary one."""
-        if seconds not in _ORDINARY_S:
+    def _join(self, columns: Mapping[str, str], letters: str) -> bytes:
+        shown = [f"{columns[letter]} " for letter in letters if letter in self._shown]
+        return "".join(shown).encode()
+
+    def _moment(self, encoded_seconds: int) -> bytes | None:
+        """The column of a time on this machine; ``None``: it is no ordinary one."""
+        if self._zone is not None or encoded_seconds not in _ORDINARY_SECONDS:
             return None
-        text = self._times.get(seconds)
-        if text is None:
-            there = time.localtime(seconds)
+        column = self._times.get(encoded_seconds)
+        if column is None:
+            there = time.localtime(encoded_seconds >> 1)
             text = time.strftime("%d %b %Y %H:%M:%S %Z", there)
-            self._times[seconds] = text
-        return text
+            column = self._times[encoded_seconds] = b"%24b " % text.encode()
+        return column
+
+
+def _walk(
+    tree: FlatTree, matcher: PathMatcher | None
+) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Paths, inode numbers and whether these are directories, but for what matches."""
+    yield b"/", ROOT, True
+    directories = tree.directories
+    unvisited = [(b"/", _pairs(tree, ROOT))]
+    seen = {ROOT}
+    while unvisited:
+        prefix, entries = unvisited[-1]
+        for name, number in entries:
+            path = prefix + name
+            if matcher is not None and matcher.matches(path):
+                continue
+            is_directory = number in directories
+            yield path, number, is_directory
+            if is_directory:
+                if number in seen:
+                    raise GobDecodeError("a directory is reached twice")
+                seen.add(number)
+                unvisited.append((path + b"/", _pairs(tree, number)))
+                break
+        else:
+            unvisited.pop()
 
 
 def _pairs(tree: FlatTree, number: bytes) -> Iterator[tuple[bytes, bytes]]:
     entries = tree.directories[number]
     return iter(zip(entries.names, entries.numbers, strict=True))
-
-
-def _regular(found: re.Match[bytes], raw: bytes) -> RegularInode:
-    """A regular inode whose fields have matched."""
-    mode, uid, gid, nanoseconds, seconds, size = (
-        read_number(value or b"\0") for value in found.groups()[:6]
-    )
-    encoded = raw[found.end() : -1]
-    hash_ = _FF.join(part.translate(None, _FF) for part in encoded.split(_FF + _FF))
-    times = _signed(nanoseconds), _signed(seconds)
-    return RegularInode(mode, uid, gid, *times, size, hash_)
-
-
-def _signed(number: int) -> int:
-    return ~(number >> 1) if number & 1 else number >> 1

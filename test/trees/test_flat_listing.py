@@ -27,6 +27,11 @@ from imageserver.trees.flat_listing import FlatLister
 from imageserver.trees.listing import list_image
 
 
+def listed(*args) -> list[bytes]:
+    """The lines of a listing that is made of objects, with their ends."""
+    return [line + b"\n" for line in list_image(*args)]
+
+
 def flat(file_system: FileSystem) -> FlatTree:
     """A file system as it comes from a server."""
     data = gob.Encoder().encode(file_system)
@@ -41,7 +46,7 @@ def test_same_as_decoded(tmp_path: Path, seed: int, skip: str) -> None:
     tree = scan(tmp_path / "tree").file_system
     for zone in (None, UTC):
         for matcher in (None, Matcher(("/a", "/.*b"))):
-            expected = list(list_image(tree, zone, skip, matcher))
+            expected = listed(tree, zone, skip, matcher)
             lister = FlatLister(zone, skip)
             assert list(lister.lines(flat(tree), matcher)) == expected
             assert list(lister.lines(FlatTree.of(tree), matcher)) == expected
@@ -63,7 +68,7 @@ def test_rare_inodes() -> None:
     names = [DirectoryEntry(b"%d" % number, number) for number in range(len(inodes))]
     root = DirectoryInode(tuple(names), 0o40700, 9, 10)
     tree = FileSystem(dict(enumerate(inodes)), root=root)
-    expected = list(list_image(tree))
+    expected = listed(tree)
     assert list(FlatLister().lines(flat(tree))) == expected
 
 
@@ -71,7 +76,7 @@ def test_image_of_another_program() -> None:
     """An image that the reference has stored is listed."""
     data = (recorded.DIRECTORY / "image/image.bin").read_bytes()
     tree = FlatTree(gob.decode(data, FlatImage).value.file_system)
-    expected = list(list_image(gob.decode(data, Image).value.file_system))
+    expected = listed(gob.decode(data, Image).value.file_system)
     assert list(FlatLister().lines(tree)) == expected
 
 
