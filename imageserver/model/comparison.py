@@ -35,9 +35,8 @@ def compare(before: StoredTree, after: StoredTree) -> Iterator[Difference]:
     folders = [(b"/", ROOT, ROOT)]
     while folders:
         prefix, first, second = folders.pop()
-        ours, our_attributes = before.directory(first)
-        theirs, their_attributes = after.directory(second)
-        if our_attributes != their_attributes:
+        ours, theirs = before.directory(first), after.directory(second)
+        if ours.attributes != theirs.attributes:
             yield Difference(prefix.rstrip(b"/") or b"/", first, second)
         numbers = dict(zip(theirs.names, theirs.numbers, strict=True))
         for name, encoded in zip(ours.names, ours.numbers, strict=True):

@@ -39,7 +39,6 @@ ROOT = b""
 """Stands for the number of the root, which has none."""
 
 _READER = InodeReader()
-_DIRECTORY = HEADER_BY_CLASS[DirectoryInode]
 
 
 @attrs.define(eq=False)
@@ -188,21 +187,6 @@ class FlatTree:
                 table.directories[encoded] = Entries.of(inode)
         flat = FlatFileSystem(table, file_system.regular_count, file_system.root)
         return cls(flat)
-
-    def attributes(self, number: bytes) -> object:
-        """Mode and owner of a directory, in a form that can be compared."""
-        if number == ROOT:
-            return self._root.mode, self._root.uid, self._root.gid
-        content = self.inodes[number][len(_DIRECTORY) :]
-        entries = self.directories[number]
-        if not entries.names:
-            return content
-        # What is behind the last entry; fields are numbered from there, not from the
-        # beginning: both are brought to one form.
-        name = entries.names[-1]
-        last = b"%s%s\1%s\0" % (gob.uint_bytes(len(name)), name, entries.numbers[-1])
-        rest = content[content.rindex(last) + len(last) :]
-        return bytes([rest[0] and rest[0] + 1]) + rest[1:]
 
     def inode(self, number: bytes) -> Inode:
         """An inode.

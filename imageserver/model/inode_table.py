@@ -28,18 +28,31 @@ _SYMLINK_BYTES = 64
 
 @attrs.frozen
 class Entries:
-    """What is in a directory: names, and the inode numbers as they are encoded."""
+    """A directory; numbers are those bytes that encode them.
+
+    Attributes:
+        names: the names in it.
+        numbers: the inode numbers of these.
+        attributes: its mode, user and group.
+    """
 
     names: tuple[bytes, ...] = ()
     numbers: tuple[bytes, ...] = ()
+    attributes: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, directory: DirectoryInode) -> Entries:
-        """What is in a directory that was decoded."""
+        """A directory that was decoded."""
+        attributes = directory.mode, directory.uid, directory.gid
         return cls(
             tuple([entry.name for entry in directory.entries]),
             tuple([uint_bytes(entry.inode_number) for entry in directory.entries]),
+            tuple([uint_bytes(value) for value in attributes]),
         )
+
+    def without_entries(self) -> DirectoryInode:
+        """The inode, as if nothing was in the directory."""
+        return DirectoryInode((), *map(read_number, self.attributes))
 
 
 @attrs.define(eq=False)

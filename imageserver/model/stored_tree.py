@@ -163,7 +163,7 @@ class StoredTree:
         if cls is DirectoryInode:
             found = read_directory(self.data, start, end)
             if found is not None:
-                return self._reader.read(cls, found[1])
+                return found.without_entries()
         return self._reader.read(cls, self.data[start:end])
 
     def span(self, number: int) -> tuple[int, int]:
@@ -185,20 +185,12 @@ class StoredTree:
         Raises:
             GobDecodeError: there is no such directory.
         """
-        found = self.names_and_numbers(number)
+        found = self.directory(number)
         numbers = map(read_number, found.numbers)
         return [Place(*pair) for pair in zip(found.names, numbers, strict=True)]
 
-    def names_and_numbers(self, number: int) -> Entries:
-        """The same, with numbers as they are encoded.
-
-        Raises:
-            GobDecodeError: there is no such directory.
-        """
-        return self.directory(number)[0]
-
-    def directory(self, number: int) -> tuple[Entries, bytes]:
-        """What is in a directory, and its attributes as they are encoded.
+    def directory(self, number: int) -> Entries:
+        """A directory, with numbers as they are encoded.
 
         Raises:
             GobDecodeError: there is no such directory.
@@ -210,8 +202,7 @@ class StoredTree:
         if found is None:  # there are names of a kind that is rare
             inode = self.inode(number)
             assert isinstance(inode, DirectoryInode)  # noqa: S101 - see above
-            attributes = repr((inode.mode, inode.uid, inode.gid)).encode()
-            found = Entries.of(inode), attributes
+            found = Entries.of(inode)
         return found
 
     def is_directory(self, number: int) -> bool:
@@ -226,7 +217,7 @@ class StoredTree:
         for name in path:
             if not self.is_directory(number):
                 return None
-            entries = self.names_and_numbers(number)
+            entries = self.directory(number)
             if name not in entries.names:
                 return None
             number = read_number(entries.numbers[entries.names.index(name)])
@@ -281,5 +272,5 @@ class StoredTree:
         """How many names each inode has."""
         counts: Counter[bytes] = Counter()
         for number in (ROOT, *self.numbers_of(DirectoryInode)):
-            counts.update(self.names_and_numbers(number).numbers)
+            counts.update(self.directory(number).numbers)
         return Counter({read_number(number): n for number, n in counts.items()})

@@ -67,10 +67,11 @@ def _compare(left: FlatTree, right: FlatTree) -> Iterator[Difference]:
     seen: set[bytes] = {ROOT}
     while unvisited:
         path, one, two = unvisited.pop()
-        if left.attributes(one) != right.attributes(two):
+        ours, theirs = lefts[one], rights[two]
+        if ours.attributes != theirs.attributes:
             inodes = left.inode(one), right.inode(two)
             yield Difference(path or b"/", Change.CHANGED, *inodes, ("metadata",))
-        common, removed, added = _match(lefts[one], rights[two])
+        common, removed, added = _match(ours, theirs)
         for name, number in removed:
             yield from _one_sided(left, path + b"/" + name, number, Change.REMOVED)
         for name, number in added:

@@ -23,16 +23,13 @@ from imageserver.model.canonical_inodes import HEADER_BY_CLASS
 from imageserver.model.flat_image import ROOT, FlatTree
 from imageserver.model.inode import DirectoryInode, Inode, RegularInode, SymlinkInode
 from imageserver.model.inode_layouts import value_patterns
+from imageserver.model.inode_table import Entries
 from imageserver.trees.listing import columns_of, data_of
 
 _REGULAR = re.compile(
     patterns.fields(range(7), value_patterns(RegularInode)), re.DOTALL
 )
 """A regular inode up to its hash."""
-_DIRECTORY = re.compile(
-    patterns.fields((1, 2, 3), value_patterns(DirectoryInode)[1:]), re.DOTALL
-)
-"""Mode and owner of a directory, as :meth:`FlatTree.attributes` gives them."""
 _SYMLINK = re.compile(
     re.escape(HEADER_BY_CLASS[SymlinkInode])
     + patterns.fields(range(3), value_patterns(SymlinkInode)),
@@ -90,7 +87,7 @@ class FlatLister:
         one_link = self._link_column(1)
         for path, number, is_directory in _walk(tree, matcher):
             if is_directory:
-                mode, middle, data = self._directory(tree, number)
+                mode, middle, data = self._directory(tree.directories[number])
             else:
                 raw = inodes.get(number, b"")
                 mode, middle, data = known.get(raw) or self._make(tree, number, raw)
@@ -150,14 +147,9 @@ class FlatLister:
         target = b" -> " + raw[found.end() : -1]
         return mode, middle, target if "d" in self._shown else b""
 
-    def _directory(self, tree: FlatTree, number: bytes) -> _Parts:
-        attributes = tree.attributes(number)
-        found = None
-        if isinstance(attributes, bytes):
-            found = _DIRECTORY.match(attributes)
-        if found is None:
-            return self._render(tree.inode(number))
-        return *self._beginning(_BARE_DIRECTORY, "ugst", *found.groups(_ZERO)), b""
+    def _directory(self, directory: Entries) -> _Parts:
+        begin = self._beginning(_BARE_DIRECTORY, "ugst", *directory.attributes)
+        return *begin, b""
 
     def _beginning(
         self, cls: Callable[..., Inode], letters: str, *encoded: bytes
