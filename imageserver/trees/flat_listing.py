@@ -64,7 +64,7 @@ class FlatLister:
         self._shown = _ALL_COLUMNS - frozenset(skip_fields)
         self._parts: dict[bytes, _Parts] = {}
         self._beginnings: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
-        self._times: dict[int, bytes] = {}
+        self._times: dict[bytes, bytes] = {}
 
     def lines(
         self, tree: FlatTree, matcher: PathMatcher | None = None
@@ -117,25 +117,19 @@ class FlatLister:
         found = _REGULAR.match(raw)
         if found is None or not found[7]:
             return None
-        *owner, nanoseconds, seconds, size, _ = found.groups(_ZERO)
-        moment = self._moment(read_number(seconds))
+        mode, uid, gid, nanoseconds, seconds, size, _ = found.groups(_ZERO)
+        moment = self._times.get(seconds) or self._moment(seconds)
         if moment is None or read_number(nanoseconds) not in _ORDINARY_NANOSECONDS:
             return None
-        mode, middle = self._beginning(RegularInode, "ug", *owner)
+        first, middle = self._beginning(RegularInode, "ug", mode, uid, gid)
         size_bytes = read_number(size)
         if "s" in self._shown:
             middle += b"%10d " % size_bytes
         if "t" in self._shown:
             middle += moment
-        if not size_bytes or "d" not in self._shown:
-            return mode, middle, b""
-        hash_ = raw[found.end() : -1]
-        if _ESCAPED_FF in hash_:
-            pieces = hash_.split(_ESCAPED_FF)
-            hash_ = _FF.join([piece.translate(None, _FF) for piece in pieces])
-        else:
-            hash_ = hash_.translate(None, _FF)
-        return mode, middle, b" " + hexlify(hash_)
+        has_data = size_bytes and "d" in self._shown
+        data = b" " + _hash_column(raw[found.end() : -1]) if has_data else b""
+        return first, middle, data
 
     def _symlink(self, raw: bytes) -> _Parts | None:
         """The parts for a symbolic link; ``None`` if it is none."""
@@ -181,16 +175,23 @@ class FlatLister:
         shown = [f"{columns[letter]} " for letter in letters if letter in self._shown]
         return "".join(shown).encode()
 
-    def _moment(self, encoded_seconds: int) -> bytes | None:
+    def _moment(self, encoded_s: bytes) -> bytes | None:
         """The column of a time on this machine; ``None``: it is no ordinary one."""
-        if self._zone is not None or encoded_seconds not in _ORDINARY_SECONDS:
+        seconds = read_number(encoded_s)
+        if self._zone is not None or seconds not in _ORDINARY_SECONDS:
             return None
-        column = self._times.get(encoded_seconds)
-        if column is None:
-            there = time.localtime(encoded_seconds >> 1)
-            text = time.strftime("%d %b %Y %H:%M:%S %Z", there)
-            column = self._times[encoded_seconds] = b"%24b " % text.encode()
+        there = time.localtime(seconds >> 1)
+        text = time.strftime("%d %b %Y %H:%M:%S %Z", there)
+        column = self._times[encoded_s] = b"%24b " % text.encode()
         return column
+
+
+def _hash_column(encoded: bytes) -> bytes:
+    """A hash in hexadecimal; encoded, bytes with the highest bit have one in front."""
+    pieces = encoded.split(_ESCAPED_FF)
+    if len(pieces) == 1:  # mostly
+        return hexlify(encoded.translate(None, _FF))
+    return hexlify(_FF.join([piece.translate(None, _FF) for piece in pieces]))
 
 
 def _walk(
