@@ -226,10 +226,12 @@ class FlatTree:
 
     def shared(self) -> dict[bytes, frozenset[bytes]]:
         """The names of inodes that have several, by the path of each."""
-        numbers = chain.from_iterable(e.numbers for e in self.directories.values())
-        shared = {number for number, count in Counter(numbers).items() if count > 1}
-        if not shared:
+        numbers = list(
+            chain.from_iterable(e.numbers for e in self.directories.values())
+        )
+        if len(set(numbers)) == len(numbers):  # which is quicker than to count
             return {}
+        shared = {number for number, count in Counter(numbers).items() if count > 1}
         paths: dict[bytes, set[bytes]] = {number: set() for number in shared}
         for path, number in self.walk():
             if number in shared:

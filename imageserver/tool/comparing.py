@@ -17,14 +17,16 @@ from imageserver.tool.terminal import CYAN, GREEN, RED, paint
 
 BUILT_IN = "-"
 _COLOURS = {"+": GREEN, "-": RED, "@": CYAN}
+_LEFT, _RIGHT = "imagetool-left-", "imagetool-right-"
+_BUFFER_BYTES = 1 << 20
 
 
 @contextmanager
 def two_files() -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """Two files to fill, which are removed at the end of the block."""
     with (
-        tempfile.NamedTemporaryFile(prefix="imagetool-left-") as left,
-        tempfile.NamedTemporaryFile(prefix="imagetool-right-") as right,
+        tempfile.NamedTemporaryFile("w+b", _BUFFER_BYTES, prefix=_LEFT) as left,
+        tempfile.NamedTemporaryFile("w+b", _BUFFER_BYTES, prefix=_RIGHT) as right,
     ):
         yield cast(BinaryIO, left), cast(BinaryIO, right)
 
