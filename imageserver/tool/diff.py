@@ -147,7 +147,8 @@ def _write_both(
             missing = _missing_paths(left.tree, right.tree)
     lister = FlatLister(skip_fields=settings.skip_fields)
     for image, file, others in zip((left, right), files, missing, strict=True):
-        file.writelines(lister.lines(image.tree, _any_of([*matchers, *others])))
+        lines = lister.lines(image.tree, _any_of([*matchers, *others]))
+        file.writelines(line + b"\n" for line in lines)
 
 
 def _missing_paths(left: FlatTree, right: FlatTree) -> list[list[PathMatcher]]:

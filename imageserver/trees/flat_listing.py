@@ -76,7 +76,7 @@ class FlatLister:
             matcher: matches the paths to leave out, each with all that is below it.
 
         Yields:
-            Lines with their ends.
+            Lines without their ends.
 
         Raises:
             GobDecodeError: the tree contradicts itself.
@@ -93,7 +93,7 @@ class FlatLister:
                 mode, middle, data = known.get(raw) or self._make(tree, number, raw)
             links = columns.get(number, one_link)
             name = path if has_names else b""
-            yield b"".join((mode, links, middle, name, data, b"\n"))
+            yield b"".join((mode, links, middle, name, data))
 
     def _link_columns(self, tree: FlatTree) -> dict[bytes, bytes]:
         """The column of links, for inodes that have several."""

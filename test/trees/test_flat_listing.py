@@ -22,14 +22,10 @@ from imageserver.model.inode import (
     DirectoryInode,
     RegularInode,
     SpecialInode,
+    SymlinkInode,
 )
 from imageserver.trees.flat_listing import FlatLister
 from imageserver.trees.listing import list_image
-
-
-def listed(*args) -> list[bytes]:
-    """The lines of a listing that is made of objects, with their ends."""
-    return [line + b"\n" for line in list_image(*args)]
 
 
 def flat(file_system: FileSystem) -> FlatTree:
@@ -46,7 +42,7 @@ def test_same_as_decoded(tmp_path: Path, seed: int, skip: str) -> None:
     tree = scan(tmp_path / "tree").file_system
     for zone in (None, UTC):
         for matcher in (None, Matcher(("/a", "/.*b"))):
-            expected = listed(tree, zone, skip, matcher)
+            expected = list(list_image(tree, zone, skip, matcher))
             lister = FlatLister(zone, skip)
             assert list(lister.lines(flat(tree), matcher)) == expected
             assert list(lister.lines(FlatTree.of(tree), matcher)) == expected
@@ -59,6 +55,10 @@ def test_rare_inodes() -> None:
         RegularInode(0o100000, 1 << 31, 1, 0, 1 << 40, 1, bytes(range(192, 256))),
         RegularInode(0, 0, 0, 0, 0, 255, b"\xff" * 64),
         RegularInode(0o100644, 0, 0, 999_999_999, 1, 1 << 60, b"\x7f\x80" * 32),
+        RegularInode(0o100644, 0, 0, 2_000_000_000, 1, 1, b"\x80\x80" * 32),
+        RegularInode(0o100644, 0, 0, -1, 1, 1, b"\x01\xff" * 32),
+        SymlinkInode(5, 0, b"\xff\0" * 200),
+        SymlinkInode(),
         SpecialInode(stat.S_IFBLK | 0o600, 0, 0, 0, 0, 0x803),
         SpecialInode(stat.S_IFSOCK | 0o777, 0, 0, 0, -(1 << 40)),
         ComputedRegularInode(0o100644, 1, 2, "host:1"),
@@ -68,7 +68,7 @@ def test_rare_inodes() -> None:
     names = [DirectoryEntry(b"%d" % number, number) for number in range(len(inodes))]
     root = DirectoryInode(tuple(names), 0o40700, 9, 10)
     tree = FileSystem(dict(enumerate(inodes)), root=root)
-    expected = listed(tree)
+    expected = list(list_image(tree))
     assert list(FlatLister().lines(flat(tree))) == expected
 
 
@@ -76,7 +76,7 @@ def test_image_of_another_program() -> None:
     """An image that the reference has stored is listed."""
     data = (recorded.DIRECTORY / "image/image.bin").read_bytes()
     tree = FlatTree(gob.decode(data, FlatImage).value.file_system)
-    expected = listed(gob.decode(data, Image).value.file_system)
+    expected = list(list_image(gob.decode(data, Image).value.file_system))
     assert list(FlatLister().lines(tree)) == expected
 
 
