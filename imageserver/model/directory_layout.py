@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from imageserver.gob import patterns
@@ -67,7 +68,14 @@ class _Form:
         tail = pattern.match(data, position, end)
         if tail is None or not data.startswith(END, tail.end()):
             return None
-        return Entries(*columns, tail.groups(_ZERO)), position, tail.end()
+        attributes = _one_for_all(tail.groups(_ZERO))
+        return Entries(*columns, attributes), position, tail.end()
+
+
+@lru_cache(maxsize=1024)
+def _one_for_all(attributes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """An equal tuple: most directories have the same mode and owner."""
+    return attributes
 
 
 class DirectoryLayout:
