@@ -200,13 +200,14 @@ def _walk(
     """Paths, inode numbers and whether these are directories, but for what matches."""
     yield b"/", ROOT, True
     directories = tree.directories
+    is_left_out = None if matcher is None else matcher.matches
     unvisited = [(b"/", _pairs(tree, ROOT))]
     seen = {ROOT}
     while unvisited:
         prefix, entries = unvisited[-1]
         for name, number in entries:
             path = prefix + name
-            if matcher is not None and matcher.matches(path):
+            if is_left_out is not None and is_left_out(path):
                 continue
             is_directory = number in directories
             yield path, number, is_directory
