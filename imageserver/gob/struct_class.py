@@ -116,9 +116,10 @@ def make_struct_class(
         if key not in declared and key not in _IN_THE_WAY
     }
     above = [base for base in cls.__bases__ if issubclass(base, StructInstance)]
-    inherited = [field for base in above for field in base.__gob__.fields]
+    fields = {each.attribute: each for base in above for each in base.__gob__.fields}
+    fields.update(declared)
     namespace["__slots__"] = tuple(declared)
-    namespace["__gob__"] = StructInfo(name, (*inherited, *declared.values()))
+    namespace["__gob__"] = StructInfo(name, tuple(fields.values()))
     namespace["__init__"] = StructInstance.__init__  # not what was compiled above
     bases = cls.__bases__ if above else (StructInstance,)
     return type(cls.__name__, bases, namespace)

@@ -65,6 +65,14 @@ def test_inheritance() -> None:
     assert isinstance(value, Point)
 
 
+def test_other_declaration() -> None:
+    """A field can be declared anew; it stays in its place."""
+    fields = {"x": gob.field("Z", STRING)}
+    other = gob.struct("other")(type("Other", (Point,), fields))
+    assert (other("a", 2).x, other().x, other("a", 2).y) == ("a", "", 2)
+    assert [field.name for field in gob.struct_info(other).fields] == ["Z", "Y"]
+
+
 def test_comparison() -> None:
     """Instances of the same class are equal if their fields are."""
     assert Point(1, 2) == Point(1, 2) != Point(1, 3)
