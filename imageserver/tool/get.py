@@ -7,7 +7,7 @@ from functools import partial
 
 import attrs
 
-from imageserver.client.getting import STREAMS, get_tree
+from imageserver.client.getting import get_tree
 from imageserver.model.file_system import FileSystem
 from imageserver.model.image import Image
 from imageserver.model.tree import check_tree, show
@@ -40,7 +40,7 @@ async def get(session: ImageSession, name: str, target: str) -> int:
             source.file_system,
             target,
             bar.advance,
-            partial(source.fetcher.fetch, streams=STREAMS),
+            partial(source.fetcher.fetch, streams=session.settings.streams),
         )
     took_s = time.monotonic() - began_s
     session.debug(
