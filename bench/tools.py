@@ -32,6 +32,7 @@ _STARTS = 10
 _DIFFS = 3
 _CHANGED = 1_000
 _PARTS = ("start", "diff", "add", "get")
+_ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,7 +55,9 @@ def run(command: Sequence[str | Path]) -> Spent:
     """Run a command, which has to succeed."""
     os.sync()  # nobody waits for what was written before
     began_s = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+    process = subprocess.Popen(  # noqa: S603 - ours
+        command, stdout=subprocess.DEVNULL, env=_ENVIRONMENT
+    )
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - began_s
     process.returncode = os.waitstatus_to_exitcode(status)
