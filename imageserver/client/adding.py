@@ -18,8 +18,8 @@ from imageserver.model.filter import Filter, Matcher
 from imageserver.trees.tar import scan_source
 from imageserver.trees.tree import Content, Found, Tree
 
-_BATCH = 256
-_BATCH_BYTES = 16 << 20
+_BATCH = 1_000
+_BATCH_BYTES = 32 << 20
 
 
 @attrs.frozen

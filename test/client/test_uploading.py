@@ -180,18 +180,18 @@ class Uploading(SynchronousTestCase):
 
     def test_while_scanning(self) -> None:
         """What is found is sent before the scan has ended; the rest at its end."""
-        server, items = FakeServer(), contents(300)
+        server, items = FakeServer(), contents(1_100)
 
         def scan(found: Any) -> Any:
             for item in items:
                 found(item)
-            self.assertEqual(len(server.stored), 256)
+            self.assertEqual(len(server.stored), 1_000)
             return build_tree(DirectoryNode(0o40755, 0, 0))
 
         self.clock.callFromThread = lambda f, *args: f(*args)
         adding = Deferred.fromCoroutine(add_scanned(server, self.clock, scan))
         self.successResultOf(adding)
-        self.assertEqual(len(server.stored), 256)  # the tree has none of the others
+        self.assertEqual(len(server.stored), 1_000)  # the tree has none of the others
 
     def test_scan_fails(self) -> None:
         """An error of the scan ends the upload, and is told."""
@@ -213,7 +213,7 @@ class Uploading(SynchronousTestCase):
         reached = []
 
         def scan(found: Any) -> Any:
-            for item in contents(1_000):
+            for item in contents(3_000):
                 found(item)
                 reached.append(item)
             raise AssertionError("scanned on")
@@ -222,7 +222,7 @@ class Uploading(SynchronousTestCase):
         adding = Deferred.fromCoroutine(add_scanned(server, self.clock, scan))
         failure = self.failureResultOf(adding, CallError)
         self.assertEqual(failure.getErrorMessage(), "no space")
-        self.assertLess(len(reached), 300)
+        self.assertLess(len(reached), 1_100)
 
 
 class Fetching(SynchronousTestCase):
