@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -14,7 +13,6 @@ from imageserver.errors import ConnectionFailed, RemoteProtocolError
 from imageserver.model.file_system import FileSystem
 from imageserver.trees.unpack import LeftOut, Unpacker
 
-STREAMS = 2
 _TRIES = 6
 _PAUSE_S = 1.0
 
@@ -70,7 +68,7 @@ async def get_tree(
         file_system: what to unpack.
         target: the directory.
         progress: told of objects and bytes that were written.
-        fetch: fetches objects in another way; several at the same time, in threads.
+        fetch: fetches objects in another way.
 
     Returns:
         What could not be made for want of privileges.
@@ -85,7 +83,7 @@ async def get_tree(
         await run(unpacker.make_skeleton)
         await fetch_wanted(
             clock,
-            fetch or partial(server.objects.get_objects, streams=STREAMS),
+            fetch or server.objects.get_objects,
             lambda: [hash_ for hash_, _ in unpacker.wanted()],
             unpacker.receive,
             progress,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Protocol
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 
 from imageserver.client.receiving import Progress, Receiving, Writer
 from imageserver.errors import CallError, ImageServerError, RemoteProtocolError
@@ -26,7 +25,6 @@ from imageserver.worker import Worker
 _PIECE_BYTES = 1 << 20
 _BATCH_BYTES = 2 << 20
 _HASHES_PER_CALL = 100_000
-_HASHES_PER_STREAM_CALL = 2_000
 
 
 class Uploadable(Protocol):
@@ -146,45 +144,24 @@ class ObjectServerClient:
         hashes: Sequence[bytes],
         receive: Callable[[bytes], Writer],
         progress: Progress,
-        streams: int = 1,
     ) -> None:
-        """Fetch objects.
+        """Fetch objects, in order.
 
         Args:
             hashes: which ones.
             receive: from a hash to where its content goes; called, and the writer
                 used, by the worker.
             progress: told how it goes.
-            streams: how many connections to use at a time. With one, objects come in
-                order; with more, so many of them come at the same time.
 
         Raises:
             CallError: the server refuses, or lacks an object.
             ProtocolError: the connection broke.
             Exception: what a writer raised.
         """
-        size = _HASHES_PER_CALL if streams == 1 else _HASHES_PER_STREAM_CALL
-        batches = deque(hashes[at : at + size] for at in range(0, len(hashes), size))
-        going_on: set[Call] = set()
-        failures: list[BaseException] = []
-
-        async def stream() -> None:
-            try:
-                while batches:
-                    batch = batches.popleft()
-                    async with self._remote.begin("ObjectServer.GetObjects") as call:
-                        going_on.add(call)
-                        await self._get_some(call, batch, receive, progress)
-                        going_on.remove(call)
-            except BaseException as error:
-                failures.append(error)
-                batches.clear()
-                for call in going_on:  # there is no use in the other streams
-                    call.channel.abort()
-
-        await DeferredList([Deferred.fromCoroutine(stream()) for _ in range(streams)])
-        if failures:
-            raise failures[0]
+        for start in range(0, len(hashes), _HASHES_PER_CALL):
+            wanted = hashes[start : start + _HASHES_PER_CALL]
+            async with self._remote.begin("ObjectServer.GetObjects") as call:
+                await self._get_some(call, wanted, receive, progress)
 
     async def _get_some(
         self,

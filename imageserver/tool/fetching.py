@@ -51,13 +51,9 @@ class Fetcher:
             )
 
     async def fetch(
-        self,
-        hashes: Sequence[bytes],
-        receive: Receive,
-        progress: Progress,
-        streams: int = 1,
+        self, hashes: Sequence[bytes], receive: Receive, progress: Progress
     ) -> None:
-        """Fetch objects; see ``ObjectServerClient.get_objects``.
+        """Fetch objects, in order; see ``ObjectServerClient.get_objects``.
 
         Raises:
             ImageServerError: an object is not to be had.
@@ -68,11 +64,11 @@ class Fetcher:
             if hash_ not in here:
                 pending.append(hash_)
                 continue
-            await self._fetch_remote(pending, receive, progress, streams)
+            await self._fetch_remote(pending, receive, progress)
             pending = []
             size = await self._session.blocking(self._copy, hash_, receive)
             progress(1, size)
-        await self._fetch_remote(pending, receive, progress, streams)
+        await self._fetch_remote(pending, receive, progress)
         if self._cache is not None:
             await self._session.blocking(self._cache.trim)
 
@@ -86,16 +82,11 @@ class Fetcher:
         }
 
     async def _fetch_remote(
-        self,
-        hashes: Sequence[bytes],
-        receive: Receive,
-        progress: Progress,
-        streams: int,
+        self, hashes: Sequence[bytes], receive: Receive, progress: Progress
     ) -> None:
         if hashes:
             objects = await self._session.objects()
-            kept = self._keeping(receive)
-            await objects.get_objects(hashes, kept, progress, streams)
+            await objects.get_objects(hashes, self._keeping(receive), progress)
 
     def _keeping(self, receive: Receive) -> Receive:
         """The same, and what comes is kept in the cache, if there is one."""

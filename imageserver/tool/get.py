@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import attrs
 
@@ -40,7 +39,7 @@ async def get(session: ImageSession, name: str, target: str) -> int:
             source.file_system,
             target,
             bar.advance,
-            partial(source.fetcher.fetch, streams=session.settings.streams),
+            source.fetcher.fetch,
         )
     took_s = time.monotonic() - began_s
     session.debug(

@@ -112,7 +112,7 @@ FLAGS = FlagSet(
             _MAKING,
         ),
         Flag("sourceImage", STRING, "", "the image that it was built from", _MAKING),
-        Flag("streams", UINT, 2, "on how many connections objects travel", _MAKING),
+        Flag("streams", UINT, 2, "on how many connections to send objects", _MAKING),
         Flag(
             "tags",
             LIST,

@@ -251,10 +251,6 @@ class RootDirectory:
         self._last_path = b""
         self._last_fd = self.fd
 
-    def again(self) -> RootDirectory:
-        """The same directory, for another thread: each needs one of its own."""
-        return RootDirectory(b"/proc/self/fd/%d" % self.fd)
-
     def open_directory(self, path: bytes) -> int:
         """Open a directory below the root, following no symbolic link.
 

@@ -23,7 +23,6 @@ import itertools
 import os
 import secrets
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -71,10 +70,7 @@ class LeftOut:
 
 
 class Unpacker:
-    """Unpacks one file system; a context manager.
-
-    Objects may be received in several threads; all else is for one of them.
-    """
+    """Unpacks one file system; a context manager, for use in one thread at a time."""
 
     def __init__(self, file_system: FileSystem, target: bytes | str) -> None:
         """Plan to unpack; nothing is touched yet.
@@ -89,7 +85,6 @@ class Unpacker:
         self._sizes = check_tree(file_system).object_bytes
         self._target = os.path.abspath(os.fsencode(target))
         self._root: RootDirectory | None = None
-        self._roots: dict[int, RootDirectory] = {}
         self._sets_owners = os.geteuid() == 0
         self._left_out: list[LeftOut] = []
         self._directories = [(b"", file_system.root)]
@@ -191,8 +186,6 @@ class Unpacker:
         if self._root is not None:
             self._root.close()
             self._root = None
-        for root in self._roots.values():
-            root.close()
 
     def _discard(self, temporary: bytes) -> None:
         fd = self._incoming.pop(temporary, None)
@@ -316,13 +309,9 @@ class Unpacker:
 
     @property
     def _opened(self) -> RootDirectory:
-        """The target, for this thread."""
         if self._root is None:
             raise UnpackError("make_skeleton comes first")
-        thread = threading.get_ident()
-        if thread not in self._roots:
-            self._roots[thread] = self._root.again()
-        return self._roots[thread]
+        return self._root
 
     def _beside(self, path: bytes) -> bytes:
         """The path of something that is not complete yet."""

@@ -1,15 +1,15 @@
-"""Objects that come one behind the other, and over several connections."""
+"""Objects that come one behind the other, on their way to where they go."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from imageserver.client.object_server import ObjectServerClient
@@ -93,16 +93,11 @@ def test_division(contents: list[bytes], sizes: list[int]) -> None:
 
 @attrs.define(eq=False)
 class FakeCall:
-    """A GetObjects call, answered from a dictionary.
-
-    ``gate`` holds it up, ``break_`` ends it after the response.
-    """
+    """A GetObjects call, answered from a dictionary; ``break_`` ends it half-way."""
 
     stored: dict[bytes, bytes]
-    gate: Deferred[None] | None = None
     break_: BaseException | None = None
     error: str = ""
-    is_aborted: bool = False
     wanted: tuple[bytes, ...] = ()
     data: bytes = b""
 
@@ -113,12 +108,6 @@ class FakeCall:
 
     def expect_much(self) -> None:
         """See ``Channel``."""
-
-    def abort(self) -> None:
-        """See ``Channel``."""
-        self.is_aborted = True
-        if self.gate is not None and not self.gate.called:
-            self.gate.errback(PeerClosed("aborted"))
 
     def send(self, request: Any) -> None:
         """See ``Call``."""
@@ -135,102 +124,62 @@ class FakeCall:
 
     async def receive_bytes(self, limit: int) -> bytes:
         """See ``Call``."""
-        if self.gate is not None:
-            await self.gate
-        if self.break_ is not None:
+        if self.break_ is not None and len(self.data) < 1_500:
             raise self.break_
         piece, self.data = self.data[: min(limit, 7)], self.data[min(limit, 7) :]
         return piece
 
 
-class Streams(SynchronousTestCase):
-    """Objects over several connections."""
+class Fetching(SynchronousTestCase):
+    """Objects of a server."""
 
     def setUp(self) -> None:
-        """Four thousand and some objects."""
-        contents = [b"%06d" % number for number in range(4_500)]
+        """Some objects."""
+        contents = [b"%06d" % number for number in range(500)]
         self.stored = {hash_of(content): content for content in contents}
-        self.calls: list[FakeCall] = []
         self.sinks: dict[bytes, Sink] = {}
         self.told = [0, 0]
-        self.opened: Deferred[None] = succeed(None)
 
-    def fetch(
-        self, make: Callable[[int], FakeCall], streams: int = 2, sink: type[Sink] = Sink
-    ) -> Deferred[None]:
-        """Fetch everything; ``make`` makes the first call, the second and so on."""
+    def fetch(self, call: FakeCall, sink: type[Sink] = Sink) -> Deferred[None]:
+        """Fetch everything by one call."""
 
         class Remote:
             @asynccontextmanager
             async def begin(_, method: str) -> AsyncIterator[FakeCall]:
                 assert method == "ObjectServer.GetObjects"
-                await self.opened
-                call = make(len(self.calls))
-                self.calls.append(call)
                 yield call
 
         def count(objects: int, size: int) -> None:
             self.told[0] += objects
             self.told[1] += size
 
-        client = ObjectServerClient(Remote(), InlineWorker())  # type: ignore[arg-type]
+        client = ObjectServerClient(Remote(), InlineWorker())
         work = client.get_objects(
             list(self.stored),
             lambda hash_: self.sinks.setdefault(hash_, sink()),
             count,
-            streams,
         )
         return Deferred.fromCoroutine(work)
 
-    def check(self) -> None:
-        """Everything has come, once."""
+    def test_everything(self) -> None:
+        """Objects come in order, and all of them are told."""
+        self.successResultOf(self.fetch(FakeCall(self.stored)))
         self.assertEqual({h: s.data for h, s in self.sinks.items()}, self.stored)
-        self.assertEqual(self.told, [4_500, 27_000])
-
-    def test_one(self) -> None:
-        """One connection is one call, and objects come in order."""
-        self.successResultOf(self.fetch(lambda _: FakeCall(self.stored), 1))
-        self.check()
-        self.assertEqual(len(self.calls), 1)
         self.assertEqual(list(self.sinks), list(self.stored))
+        self.assertEqual(self.told, [500, 3_000])
 
-    def test_several(self) -> None:
-        """While one connection is slow, the other fetches what there is."""
-        gate: Deferred[None] = Deferred()
-        done = self.fetch(lambda n: FakeCall(self.stored, None if n else gate))
-        self.assertNoResult(done)
-        self.assertEqual([len(c.wanted) for c in self.calls], [2_000, 2_000, 500])
-        self.assertEqual(len(self.sinks), 2_500)
-        gate.callback(None)
-        self.successResultOf(done)
-        self.check()
-
-    def test_more_streams_than_work(self) -> None:
-        """While connections are being made, nobody else waits for the same objects."""
-        self.opened = Deferred()
-        done = self.fetch(lambda _: FakeCall(self.stored), streams=5)
-        self.opened.callback(None)
-        self.successResultOf(done)
-        self.check()
-        self.assertEqual(len(self.calls), 3)
-
-    def test_failure(self) -> None:
-        """One connection that breaks ends the others; its error is told."""
-        gate: Deferred[None] = Deferred()
+    def test_break(self) -> None:
+        """What ends the connection is told; nothing was finished by mistake."""
         broken = PeerClosed("broken")
-        done = self.fetch(
-            lambda n: FakeCall(self.stored, None if n else gate, broken if n else None)
-        )
+        done = self.fetch(FakeCall(self.stored, break_=broken))
         self.assertIs(self.failureResultOf(done).value, broken)
-        self.assertEqual([call.is_aborted for call in self.calls], [True, True])
-        self.assertEqual(len(self.calls), 2)
+        self.assertEqual(self.told, [0, 0])
 
     def test_refusal(self) -> None:
         """What the server says is told."""
-        done = self.fetch(lambda _: FakeCall(self.stored, error="unknown object"))
-        self.assertEqual(
-            str(self.failureResultOf(done, CallError).value), "unknown object"
-        )
+        done = self.fetch(FakeCall(self.stored, error="unknown object"))
+        error = self.failureResultOf(done, CallError).value
+        self.assertEqual(str(error), "unknown object")
 
     def test_other_sizes(self) -> None:
         """A server that speaks of other objects than were asked for is not believed."""
@@ -239,12 +188,9 @@ class Streams(SynchronousTestCase):
             async def receive(self, _: type) -> GetObjectsResponse:
                 return GetObjectsResponse("", (1,))
 
-        self.failureResultOf(
-            self.fetch(lambda _: Wrong(self.stored)), RemoteProtocolError
-        )
+        self.failureResultOf(self.fetch(Wrong(self.stored)), RemoteProtocolError)
 
     def test_writer_fails(self) -> None:
-        """What a writer raises is told; nothing more is fetched."""
-        done = self.fetch(lambda _: FakeCall(self.stored), sink=Full)
+        """What a writer raises is told."""
+        done = self.fetch(FakeCall(self.stored), Full)
         self.assertEqual(str(self.failureResultOf(done, OSError).value), "full")
-        self.assertLessEqual(len(self.calls), 2)

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -206,46 +205,6 @@ def test_several_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"aa"
     assert (tmp_path / "b").read_bytes() == b"bb"
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
-
-
-def test_several_threads(tmp_path: Path) -> None:
-    """Objects may come in several threads, each to other directories."""
-    inodes: dict[int, Inode] = {}
-    names = {}
-    for number in range(8):
-        below = {}
-        for index in range(25):
-            content = b"%d/%d" % (number, index)
-            inodes[number * 100 + index + 1] = _regular(content)
-            below[f"f{index}"] = number * 100 + index + 1
-        inodes[1_000 + number] = _directory(**below)
-        names[f"d{number}"] = 1_000 + number
-    before = os.listdir("/proc/self/fd")
-    contents = {
-        hash_of(b"%d/%d" % (n, i)): b"%d/%d" % (n, i)
-        for n in range(8)
-        for i in range(25)
-    }
-    with Unpacker(_image(inodes, **names), tmp_path.as_posix()) as plan:
-        plan.make_skeleton()
-
-        def fill(hashes: list[bytes]) -> None:
-            for hash_ in hashes:
-                with plan.receive(hash_) as writer:
-                    writer.write(contents[hash_])
-                    writer.finish()
-
-        with ThreadPoolExecutor(4) as pool:
-            hashes = [hash_ for hash_, _ in plan.wanted()]
-            for done in [pool.submit(fill, hashes[start::4]) for start in range(4)]:
-                done.result()
-        plan.finish()
-    assert os.listdir("/proc/self/fd") == before
-    for number in range(8):
-        folder = tmp_path / f"d{number}"
-        assert len(os.listdir(folder)) == 25
-        for index in range(25):
-            assert (folder / f"f{index}").read_bytes() == b"%d/%d" % (number, index)
 
 
 def test_what_is_not_complete_is_beside_its_place(tmp_path: Path) -> None:

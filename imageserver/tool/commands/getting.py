@@ -13,13 +13,7 @@ COMMANDS = (
         "unpack an image into a directory",
         "get:get",
         "error getting image",
-        (
-            "computedFilesRoot",
-            "objectCacheDirectory",
-            "objectCacheSize",
-            "streams",
-            "timeout",
-        ),
+        ("computedFilesRoot", "objectCacheDirectory", "objectCacheSize", "timeout"),
         "get base/1 /srv/root",
         """The directory has to be empty, or not there. Owners and devices take root;
         what cannot be made is listed. Nothing is written outside the directory,
