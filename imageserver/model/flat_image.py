@@ -105,12 +105,9 @@ class _Collect(inode_scan.Scan):
 
     def _read_any(self, cursor: Cursor) -> Steps:
         self._piece.clear()
-        before = len(self._table.numbers)
-        known = set(self._table.numbers)
-        yield from super()._read_any(cursor)
-        if len(self._table.numbers) > before:
-            (number,) = self._table.numbers - known
-            self._keep(number)
+        number = yield from super()._read_any(cursor)
+        self._keep(number)
+        return number
 
     def _keep(self, number: bytes) -> None:
         """Keep the inode that was encoded last."""
