@@ -212,11 +212,13 @@ class Fetching(SynchronousTestCase):
         self.assertEqual(self.told, [500, 3_000])
 
     def test_break(self) -> None:
-        """What ends the connection is told; nothing was finished by mistake."""
+        """What ends the connection is told; what came before is kept, and no more."""
         broken = PeerClosed("broken")
         done = self.fetch(FakeCall(self.stored, break_=broken))
         self.assertIs(self.failureResultOf(done).value, broken)
-        self.assertEqual(self.told, [0, 0])
+        finished = [sink for sink in self.sinks.values() if sink.is_finished]
+        self.assertEqual(self.told, [len(finished), 1_505])
+        self.assertEqual([s.data for s in finished], list(self.stored.values())[:250])
 
     def test_refusal(self) -> None:
         """What the server says is told."""
