@@ -6,7 +6,7 @@
     C: AddObjectRequest {Length: 0}
     S: AddObjectResponse for each object, in order, once its group is on disk
 
-What has arrived is handed to the disk worker about two mebibytes at a time, while the
+What has arrived is handed to the disk worker about a mebibyte at a time, while the
 next bytes come in. While one group is brought to disk, the next one is received.
 """
 
@@ -26,7 +26,7 @@ from imageserver.srpc.call import Call
 from imageserver.worker import Worker
 
 _PIECE_BYTES = 256 << 10
-_BATCH_BYTES = 2 << 20
+_BATCH_BYTES = 1 << 20
 _BATCH_STEPS = 2_000
 _GROUP_BYTES = 64 << 20
 _GROUP_OBJECTS = 1_000

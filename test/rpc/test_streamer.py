@@ -386,6 +386,13 @@ def never_resident(
     return _read(descriptor, buffers, offset)
 
 
+def always_resident(
+    descriptor: int, buffers: Any, offset: int, flags: int = 0, _read: Any = os.preadv
+) -> int:
+    """Reads from a file that is in memory; some file systems could not tell."""
+    return _read(descriptor, buffers, offset)
+
+
 class PullTransport:
     """A socket whose writability is decided by the test, with Twisted's rules."""
 
@@ -473,6 +480,7 @@ class Sendfile(SynchronousTestCase):
             return count
 
         self.patch(streamer_module.os, "sendfile", recording)
+        self.patch(streamer_module.os, "preadv", always_resident)
 
     def send(self, length: int, content: bytes | int | None = None) -> Deferred[Any]:
         """Begin to send a file behind a header."""
@@ -672,6 +680,7 @@ class Encrypted(SynchronousTestCase):
         self.turn()
         self.assertEqual(self.channel.transport.getPeerCertificate() is None, False)
         self.worker = GatedWorker()
+        self.patch(streamer_module.os, "preadv", always_resident)
 
     def turn(self) -> None:
         """Turns until nobody wants to write any more."""
