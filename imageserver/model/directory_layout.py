@@ -20,7 +20,8 @@ _AT_ONCE = 4_096
 _NAME_LENGTH = patterns.number(8)
 _ENTRY = b"\\x01(%s)([^\\0\\1/]+)\\x01(%s)\\0" % (_NAME_LENGTH, patterns.number())
 _ENTRIES = re.compile(_ENTRY, re.DOTALL)
-_RUN = re.compile(b"(?:%s){1,%d}+" % (_ENTRY, _AT_ONCE), re.DOTALL)
+# Not possessive: until Python 3.11.4 that goes wrong for groups.
+_RUN = re.compile(b"(?:%s){1,%d}" % (_ENTRY, _AT_ONCE), re.DOTALL)
 _ZERO = b"\0"
 _Columns: TypeAlias = tuple[tuple[bytes, ...], tuple[bytes, ...]]
 _NO_ENTRIES: _Columns = (), ()

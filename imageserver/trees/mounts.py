@@ -13,10 +13,10 @@ _ESCAPE = re.compile(rb"\\([0-7]{3})")
 _POINT = 4
 
 
-def mount_points() -> frozenset[bytes]:
+def mount_points(table: str = _TABLE) -> frozenset[bytes]:
     """The paths at which something is mounted; none if the system does not tell."""
     try:
-        with open(_TABLE, "rb") as file:
+        with open(table, "rb") as file:
             return parse_mount_points(file.read())
     except OSError:
         return frozenset()
