@@ -50,6 +50,9 @@ async def fetch_wanted(
             if failures == _TRIES:
                 raise
             await deferLater(clock, _PAUSE_S * 2 ** (failures - 1), lambda: None)
+        else:
+            if len(wanted()) == len(hashes):
+                raise RemoteProtocolError("the server has sent no object")
 
 
 async def get_tree(

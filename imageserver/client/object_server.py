@@ -9,7 +9,12 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from imageserver.client.receiving import Progress, Receiving, Writer
-from imageserver.errors import CallError, ImageServerError, RemoteProtocolError
+from imageserver.errors import (
+    CallError,
+    ConnectionFailed,
+    ImageServerError,
+    RemoteProtocolError,
+)
 from imageserver.model.object_messages import (
     AddObjectRequest,
     AddObjectResponse,
@@ -189,10 +194,14 @@ class ObjectServerClient:
 
 
 async def _receive_all(call: Call, receiving: Receiving, size: int) -> None:
-    while size:
-        data = await call.receive_bytes(min(size, _PIECE_BYTES))
-        size -= len(data)
-        await receiving.add(data)
+    try:
+        while size:
+            data = await call.receive_bytes(min(size, _PIECE_BYTES))
+            size -= len(data)
+            await receiving.add(data)
+    except (ConnectionFailed, RemoteProtocolError):
+        await receiving.finish()  # so that what has come need not come again
+        raise
     await receiving.finish()
 
 

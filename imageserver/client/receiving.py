@@ -5,7 +5,9 @@ A thread writes what has come while more comes; about four mebibytes are in memo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -75,10 +77,11 @@ class Receiving:
 
     async def give_up(self) -> None:
         """Wait until no writer is used any more."""
-        try:
+        with suppress(Exception):  # there is an error already
             await self._settle()
-        except Exception:  # there is an error already
-            return
+        # If waiting was cancelled, the thread has not noticed.
+        with suppress(Exception):
+            await self._worker.run(self._division.close)
 
     async def _hand_over(self) -> None:
         await self._settle()
@@ -104,11 +107,25 @@ class _Division:
         self._receive = receive
         self._writer: Writer | None = None
         self._missing = 0
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Use no writer any more; waits for the thread that does."""
+        self._is_closed = True
+        with self._lock:
+            return
 
     def write(self, pieces: Iterable[bytes]) -> tuple[int, int]:
         """Write the next bytes; how many objects they end, and how many they are."""
+        with self._lock:
+            return self._write(pieces)
+
+    def _write(self, pieces: Iterable[bytes]) -> tuple[int, int]:
         objects = size = 0
         for piece in pieces:
+            if self._is_closed:
+                break
             size += len(piece)
             position = 0
             while position < len(piece):

@@ -105,12 +105,9 @@ class _Collect(inode_scan.Scan):
 
     def _read_any(self, cursor: Cursor) -> Steps:
         self._piece.clear()
-        before = len(self._table.numbers)
-        known = set(self._table.numbers)
-        yield from super()._read_any(cursor)
-        if len(self._table.numbers) > before:
-            (number,) = self._table.numbers - known
-            self._keep(number)
+        number = yield from super()._read_any(cursor)
+        self._keep(number)
+        return number
 
     def _keep(self, number: bytes) -> None:
         """Keep the inode that was encoded last."""
@@ -225,11 +222,18 @@ class FlatTree:
                     unvisited.append((child_path, child))
 
     def shared(self) -> dict[bytes, frozenset[bytes]]:
-        """The names of inodes that have several, by the path of each."""
+        """The names of inodes that have several, by the path of each.
+
+        Raises:
+            GobDecodeError: there are names of inodes that are not there.
+        """
         numbers = list(
             chain.from_iterable(e.numbers for e in self.directories.values())
         )
-        if len(set(numbers)) == len(numbers):  # which is quicker than to count
+        distinct = set(numbers)
+        if missing := distinct - self.inodes.keys():
+            raise GobDecodeError(f"there is no inode {read_number(min(missing))}")
+        if len(distinct) == len(numbers):  # which is quicker than to count
             return {}
         shared = {number for number, count in Counter(numbers).items() if count > 1}
         paths: dict[bytes, set[bytes]] = {number: set() for number in shared}

@@ -234,13 +234,13 @@ class Scan:
         self._sizes.clear()
 
     def _read_any(self, cursor: Cursor) -> Steps:
-        """Read an inode as any other value."""
+        """Read an inode as any other value; returns its number."""
         number = uint_bytes(read_uint(cursor))
         name = read_name(cursor)
         if not name:
             self._piece += number + _NIL
             self._table.add(number, None)
-            return
+            return number
         id_ = yield from read_type_id(cursor, self._readers.types, self._readers.limits)
         kind = self._kind(name, id_)
         inode = yield from read_content(cursor, self._readers.types, kind.reader)
@@ -249,6 +249,7 @@ class Scan:
         _ENCODER.write_value(content, inode, kind.type)
         self._piece += number + kind.our_header + uint_bytes(len(content))
         self._piece += content
+        return number
 
     def _kind(self, name: str, id_: int) -> _Kind:
         kind = self._kinds.get((name, id_))

@@ -14,6 +14,7 @@ from imageserver.trees.tree import PIECE_BYTES, Progress
 
 _MAX_THREADS = 8
 _PENDING_PER_THREAD = 2
+_MAX_PENDING = 10  # batches; each job may have a file open, and 256 have to do
 _BATCH_JOBS = 16
 _BATCH_BYTES = 1 << 20
 
@@ -38,7 +39,7 @@ class HashPool:
         self._batch: list[Callable[[], int]] = []
         self._batch_bytes = 0
         self._pending: deque[Future[tuple[int, int]]] = deque()
-        self._pending_limit = thread_count * _PENDING_PER_THREAD
+        self._pending_limit = min(thread_count * _PENDING_PER_THREAD, _MAX_PENDING)
         self._progress = progress
         self._abandoned = threading.Event()
         self._file_count = 0

@@ -24,7 +24,9 @@ def mount_points(table: str = _TABLE) -> frozenset[bytes]:
 
 def parse_mount_points(table: bytes) -> frozenset[bytes]:
     """The paths in a table as in ``/proc/self/mountinfo``."""
-    points = [line.split(b" ")[_POINT] for line in table.splitlines()]
+    # Of the ends of lines only the line feed is escaped in names.
+    lines = table.split(b"\n")
+    points = [line.split(b" ")[_POINT] for line in lines if line]
     return frozenset(_ESCAPE.sub(_character, point) for point in points)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from contextlib import suppress
+import weakref
+from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO
 
 from imageserver.errors import CorruptObject
@@ -69,8 +70,7 @@ class ObjectCache:
 
     def remove(self, hash_: bytes) -> None:
         """Remove an object, if it is there."""
-        with suppress(OSError):
-            os.unlink(self._path(hash_))
+        _remove(self._path(hash_))
 
     def trim(self) -> None:
         """Remove what is too much."""
@@ -86,8 +86,7 @@ class ObjectCache:
         for _, size, path in found:
             left -= size
             if left < 0:
-                with suppress(OSError):
-                    os.unlink(path)
+                _remove(path)
 
     def _path(self, hash_: bytes) -> str:
         name = hash_.hex()
@@ -95,7 +94,10 @@ class ObjectCache:
 
 
 class CachedObject:
-    """An object on its way into the cache; a ``Writer``."""
+    """An object on its way into the cache; a ``Writer``.
+
+    If it is given up before it is finished, nothing of it stays.
+    """
 
     def __init__(self, hash_: bytes, fd: int, temporary: str) -> None:
         """Write to ``fd``."""
@@ -103,20 +105,38 @@ class CachedObject:
         self._file = os.fdopen(fd, "wb")
         self._temporary = temporary
         self._hasher = hashlib.sha512()
+        self._discard = weakref.finalize(self, _remove, temporary)
 
     def write(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Take the next piece.
+
+        Raises:
+            FileAccessError: it cannot be written.
+        """
         self._hasher.update(data)
-        self._file.write(data)
+        with self._explained():
+            self._file.write(data)
 
     def finish(self) -> None:
         """Keep it.
 
         Raises:
             CorruptObject: it is another one.
+            FileAccessError: it cannot be written.
         """
-        with self._file:
+        with self._explained(), self._file:
             if self._hasher.digest() != self._hash:
-                os.unlink(self._temporary)
+                self._discard()
                 raise CorruptObject(self._hash, "wrong hash")
-        os.rename(self._temporary, self._temporary.rpartition(".")[0])
+        with self._explained():
+            os.rename(self._temporary, self._temporary.rpartition(".")[0])
+        self._discard.detach()
+
+    def _explained(self) -> AbstractContextManager[None]:
+        path = os.fsencode(self._temporary)
+        return explained("cannot write to the object cache", path)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)

@@ -96,7 +96,7 @@ class Patcher:
             os.unlink(name, dir_fd=self._staging_fd)
         with explained("cannot write object", name):
             fd = os.open(name, _FILE_FLAGS, _PRIVATE_FILE, dir_fd=self._staging_fd)
-        return _Staged(hash_, fd, self._received.add)
+        return _Staged(hash_, self._plan.wanted[hash_], fd, self._received.add)
 
     def apply(self, tell: Tell) -> list[bytes]:
         """Make all changes.
@@ -263,19 +263,25 @@ class Patcher:
 class _Staged:
     """An object on its way; a ``Writer``."""
 
-    def __init__(self, hash_: bytes, fd: int, done: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, hash_: bytes, size: int, fd: int, done: Callable[[bytes], None]
+    ) -> None:
         self._hash = hash_
+        self._size = size
         self._fd = fd
         self._done = done
         self._hasher = hashlib.sha512()
         self._received = 0
 
     def write(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Take the next piece, unless that is more than the object has."""
+        position = self._received
+        self._received += len(data)
+        if self._received > self._size:
+            raise CorruptObject(self._hash, f"longer than {self._size} bytes")
         self._hasher.update(data)
         with explained("cannot write object", self._hash.hex().encode()):
-            write_sparsely(self._fd, data, self._received)
-        self._received += len(data)
+            write_sparsely(self._fd, data, position)
 
     def finish(self) -> None:
         """See to it that it is the object."""

@@ -247,7 +247,8 @@ class RootDirectory:
     def __init__(self, path: bytes) -> None:
         """Open the directory; ``path`` itself may lead through symbolic links."""
         self.fd = os.open(path, _DIRECTORY_FLAGS)
-        self._close_root = weakref.finalize(self, os.close, self.fd)
+        self._open = [self.fd]  # and that of the last path
+        self._close_all = weakref.finalize(self, _close_all, self._open)
         self._last_path = b""
         self._last_fd = self.fd
 
@@ -278,17 +279,18 @@ class RootDirectory:
             os.close(fd)
             raise
         self._forget_last()
+        self._open.append(fd)
         self._last_path, self._last_fd = path, fd
         return fd
 
     def close(self) -> None:
         """Close what is open; doing it twice does no harm."""
         self._forget_last()
-        self._close_root()
+        self._close_all()
 
     def _forget_last(self) -> None:
         if self._last_fd != self.fd:
-            os.close(self._last_fd)
+            os.close(self._open.pop())
         self._last_path, self._last_fd = b"", self.fd
 
     def __enter__(self) -> Self:
@@ -296,6 +298,11 @@ class RootDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close_all(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
 
 
 def write_sparsely(fd: int, data: bytes, position: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from imageserver.client.object_server import ObjectServerClient
@@ -91,6 +92,48 @@ def test_division(contents: list[bytes], sizes: list[int]) -> None:
     assert sum(size for _, size in told) == len(b"".join(contents))
 
 
+class Threads:
+    """A worker whose work goes on when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """See ``Worker``; the thread of the test is the only one that is told."""
+        self.threads.append(threading.Thread(target=function, args=args))
+        self.threads[-1].start()
+        return Deferred()
+
+
+def test_cancelled() -> None:
+    """When it is given up, no thread uses a writer any more; nor does one later."""
+    entered, goes_on = (threading.Event() for _ in range(2))
+    written: list[bytes] = []
+
+    class Slow(Sink):
+        def write(self, data: bytes) -> None:
+            entered.set()
+            goes_on.wait(10)
+            written.append(data)
+
+    worker = Threads()
+    objects = [(b"a", 4 << 20), (b"b", 4 << 20)]
+    receiving = Receiving(worker, objects, lambda _: Slow(), lambda *_: None)
+    Deferred.fromCoroutine(receiving.add(bytes(2 << 20)))
+    waiting = Deferred.fromCoroutine(receiving.add(bytes(2 << 20)))
+    entered.wait(10)
+    waiting.addErrback(lambda failure: failure.trap(CancelledError))
+    waiting.cancel()
+    Deferred.fromCoroutine(receiving.give_up())
+    assert len(worker.threads) == 2
+    worker.threads[1].join(0.05)
+    assert worker.threads[1].is_alive()  # it waits for the first one
+    goes_on.set()
+    for thread in worker.threads:
+        thread.join(10)
+    assert written == [bytes(2 << 20)]
+
+
 @attrs.define(eq=False)
 class FakeCall:
     """A GetObjects call, answered from a dictionary; ``break_`` ends it half-way."""
@@ -169,11 +212,13 @@ class Fetching(SynchronousTestCase):
         self.assertEqual(self.told, [500, 3_000])
 
     def test_break(self) -> None:
-        """What ends the connection is told; nothing was finished by mistake."""
+        """What ends the connection is told; what came before is kept, and no more."""
         broken = PeerClosed("broken")
         done = self.fetch(FakeCall(self.stored, break_=broken))
         self.assertIs(self.failureResultOf(done).value, broken)
-        self.assertEqual(self.told, [0, 0])
+        finished = [sink for sink in self.sinks.values() if sink.is_finished]
+        self.assertEqual(self.told, [len(finished), 1_505])
+        self.assertEqual([s.data for s in finished], list(self.stored.values())[:250])
 
     def test_refusal(self) -> None:
         """What the server says is told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from functools import partial
 
@@ -53,6 +54,32 @@ def test_error(failing: int) -> None:
             pool.submit(partial(job, number), 1 << 20 if number % 10 == 0 else 1)
         pool.finish()
     assert sorted(ran) == submitted
+
+
+@pytest.mark.parametrize("processors", [1, 2, 8, 64])
+def test_pending(processors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few jobs are pending that each can have a file open, on any machine."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    goes_on = threading.Event()
+    submitted: list[int] = []
+    pending: list[int] = []
+
+    class Watched(HashPool):
+        def _accept_oldest(self) -> None:
+            pending.append(len(submitted))
+            goes_on.set()
+            super()._accept_oldest()
+
+    def job() -> int:
+        goes_on.wait(10)
+        return 0
+
+    with Watched(lambda *_: None) as pool:
+        for number in range(400):
+            submitted.append(number)
+            pool.submit(job, 1)
+        pool.finish()
+    assert 0 < pending[0] < 200
 
 
 def test_leaving() -> None:

@@ -25,6 +25,13 @@ def test_table() -> None:
     assert parse_mount_points(b"") == frozenset()
 
 
+def test_odd_names() -> None:
+    """Of the characters that end lines only the line feed is escaped in paths."""
+    points = {b"/srv/carriage\rreturn", b"/srv/\r", b"/srv/form\f\v"}
+    lines = [b"92 27 254:0 /x %s rw - ext4 /dev/vda rw\n" % point for point in points]
+    assert parse_mount_points(b"".join(lines)) == points
+
+
 def test_this_machine() -> None:
     """The table of this machine can be read; without one nothing is known."""
     assert all(point.startswith(b"/") for point in mount_points())

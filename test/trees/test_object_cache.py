@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -44,6 +45,31 @@ def test_damage(tmp_path: Path) -> None:
     writer.write(b"another")
     with pytest.raises(CorruptObject):
         writer.finish()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_given_up(tmp_path: Path) -> None:
+    """Nothing stays of an object of which only a part has come."""
+    cache = ObjectCache(str(tmp_path), 1_000)
+    cache.begin(hash_of(b"content")).write(b"con")
+    gc.collect()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the file, of which nothing stays."""
+    cache = ObjectCache(str(tmp_path), 1_000)
+    real = os.open
+    monkeypatch.setattr(
+        "imageserver.trees.object_cache.os.open",
+        lambda path, *_: (real(path, os.O_CREAT), real("/dev/full", os.O_WRONLY))[1],
+    )
+    writer = cache.begin(hash_of(b"content"))
+    with pytest.raises(FileAccessError, match=r"object cache: .*No space left"):
+        writer.write(bytes(1 << 20))
+    monkeypatch.undo()
+    del writer
+    gc.collect()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

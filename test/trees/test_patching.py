@@ -161,6 +161,10 @@ def test_damaged_objects(tmp_path: Path) -> None:
         writer.write(b"another")
         with pytest.raises(CorruptObject):
             writer.finish()
+        longer = patcher.receive(hash_)
+        longer.write(b"con")
+        with pytest.raises(CorruptObject, match="longer than 7 bytes"):
+            longer.write(b"tents")
         assert patcher.wanted() == [hash_]
     assert os.listdir(target) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import stat
@@ -220,12 +221,18 @@ def test_progress(tmp_path: Path) -> None:
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
-    """A scan, whether it succeeds or fails, closes what it opens."""
+    """A scan closes what it opens; so does a tree that is forgotten."""
     for number in range(50):
         (tmp_path / f"d{number}").mkdir()
         (tmp_path / f"d{number}" / "file").write_bytes(b"x")
     before = os.listdir("/proc/self/fd")
-    _scan(tmp_path)
+    tree = _scan(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    for content in tree.contents.values():
+        with content.open() as file:
+            assert file.read() == b"x"
+    del tree, content
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
