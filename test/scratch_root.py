@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from processes import wait_until
 
 _BEGIN = r"""
@@ -159,3 +161,19 @@ def _remove_group(group: Path) -> bool:
     with suppress(OSError):
         group.rmdir()
     return not group.exists()
+
+
+def somewhere(directory: Path, systemd: bool = False) -> Iterator[ScratchRoot]:
+    """A root to work in, for a fixture; its tests are skipped if there can be none."""
+    if obstacle():
+        pytest.skip(obstacle())
+    if systemd and not Path("/lib/systemd/systemd").exists():
+        pytest.skip("there is no systemd on this machine")
+    try:
+        root = ScratchRoot(directory, systemd)
+    except OSError as error:
+        pytest.skip(str(error))
+    try:
+        yield root
+    finally:
+        root.close()

@@ -16,7 +16,7 @@ class UnpackError(ImageServerError):
 
 
 class ObjectWriter:
-    """Takes the content of one object; :meth:`Unpacker.receive` makes them.
+    """Takes the content of one object, for an ``Unpacker`` or a ``Patcher``.
 
     A context manager, which discards the content unless it was finished.
     """

@@ -17,29 +17,28 @@ where it belongs: each path has what it had or what it is to have, at any moment
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
-from imageserver.errors import CorruptObject
 from imageserver.model.inode import (
     Inode,
     RegularInode,
     SpecialInode,
     SymlinkInode,
 )
+from imageserver.trees.object_writer import ObjectWriter
 from imageserver.trees.patch_plan import PatchPlan, Placing
 from imageserver.trees.tree import (
     PERMISSION_BITS,
     RootDirectory,
     copy_content,
     explained,
-    write_sparsely,
 )
 
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -85,7 +84,7 @@ class Patcher:
         """The objects that are still missing."""
         return [hash_ for hash_ in self._plan.wanted if hash_ not in self._received]
 
-    def receive(self, hash_: bytes) -> _Staged:
+    def receive(self, hash_: bytes) -> ObjectWriter:
         """Take in an object.
 
         Raises:
@@ -96,7 +95,9 @@ class Patcher:
             os.unlink(name, dir_fd=self._staging_fd)
         with explained("cannot write object", name):
             fd = os.open(name, _FILE_FLAGS, _PRIVATE_FILE, dir_fd=self._staging_fd)
-        return _Staged(hash_, self._plan.wanted[hash_], fd, self._received.add)
+        file = os.fdopen(fd, "wb", buffering=0)
+        place = partial(self._received.add, hash_)
+        return ObjectWriter(hash_, self._plan.wanted[hash_], fd, place, file.close)
 
     def apply(self, tell: Tell) -> list[bytes]:
         """Make all changes.
@@ -258,35 +259,3 @@ class Patcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Staged:
-    """An object on its way; a ``Writer``."""
-
-    def __init__(
-        self, hash_: bytes, size: int, fd: int, done: Callable[[bytes], None]
-    ) -> None:
-        self._hash = hash_
-        self._size = size
-        self._fd = fd
-        self._done = done
-        self._hasher = hashlib.sha512()
-        self._received = 0
-
-    def write(self, data: bytes) -> None:
-        """Take the next piece, unless that is more than the object has."""
-        position = self._received
-        self._received += len(data)
-        if self._received > self._size:
-            raise CorruptObject(self._hash, f"longer than {self._size} bytes")
-        self._hasher.update(data)
-        with explained("cannot write object", self._hash.hex().encode()):
-            write_sparsely(self._fd, data, position)
-
-    def finish(self) -> None:
-        """See to it that it is the object."""
-        os.ftruncate(self._fd, self._received)
-        os.close(self._fd)
-        if self._hasher.digest() != self._hash:
-            raise CorruptObject(self._hash, "wrong hash")
-        self._done(self._hash)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from processes import wait_until
-from scratch_root import ScratchRoot, obstacle
+from scratch_root import ScratchRoot, somewhere
 
 import imageserver
 
@@ -28,22 +28,6 @@ def package() -> Path:
     if not found:
         pytest.skip('there is no package: "make deb" makes it')
     return found[-1]
-
-
-def somewhere(directory: Path, systemd: bool) -> Iterator[ScratchRoot]:
-    """A root to install it in, if there can be one."""
-    if obstacle():
-        pytest.skip(obstacle())
-    if systemd and not Path("/lib/systemd/systemd").exists():
-        pytest.skip("there is no systemd on this machine")
-    try:
-        root = ScratchRoot(directory, systemd)
-    except OSError as error:
-        pytest.skip(str(error))
-    try:
-        yield root
-    finally:
-        root.close()
 
 
 @pytest.fixture

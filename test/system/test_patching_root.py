@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scratch_root import ScratchRoot, obstacle
+from scratch_root import ScratchRoot, somewhere
 
 from imageserver.gob.encoder import Encoder
 from imageserver.model.triggers import Trigger, Triggers
@@ -29,17 +29,8 @@ SERVICE = '#!/bin/sh\n[ -e /etc/patched/a ] && echo "$*" >> /etc/done\n'
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[ScratchRoot]:
     """A root with a program that notes what is to happen to services."""
-    if obstacle():
-        pytest.skip(obstacle())
     (tmp_path / "root").mkdir()
-    try:
-        root = ScratchRoot(tmp_path / "root")
-    except OSError as error:
-        pytest.skip(str(error))
-    try:
-        yield root
-    finally:
-        root.close()
+    yield from somewhere(tmp_path / "root")
 
 
 def test_services(root: ScratchRoot, tmp_path: Path) -> None:
