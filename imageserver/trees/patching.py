@@ -32,10 +32,10 @@ from imageserver.model.inode import (
     SpecialInode,
     SymlinkInode,
 )
+from imageserver.trees.attributes import set_attributes
 from imageserver.trees.object_writer import ObjectWriter
 from imageserver.trees.patch_plan import PatchPlan, Placing
 from imageserver.trees.tree import (
-    PERMISSION_BITS,
     RootDirectory,
     copy_content,
     explained,
@@ -44,7 +44,6 @@ from imageserver.trees.tree import (
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
-_NANO = 1_000_000_000
 
 Tell = Callable[[str, bytes], object]
 """Told what was done (``made``, ``removed``, ``changed``) to which path."""
@@ -223,20 +222,8 @@ class Patcher:
         finally:
             os.close(source)
 
-    def _set_attributes(self, file: Any, inode: Any) -> None:
-        if self._sets_owners:
-            os.chown(file, inode.uid, inode.gid)
-        mode = inode.mode & PERMISSION_BITS
-        status = os.stat(file)
-        # With another owner these bits would give away rights.
-        if status.st_uid != inode.uid:
-            mode &= ~stat.S_ISUID
-        if status.st_gid != inode.gid:
-            mode &= ~stat.S_ISGID
-        os.chmod(file, mode)
-        if isinstance(inode, RegularInode | SpecialInode):
-            time_ns = inode.mtime_seconds * _NANO + inode.mtime_nanoseconds
-            os.utime(file, ns=(time_ns, time_ns))
+    def _set_attributes(self, file: int | str, inode: Inode) -> None:
+        set_attributes(file, inode, sets_owner=self._sets_owners)
 
     def _locate(self, path: bytes) -> tuple[int, bytes]:
         parent, _, name = path.rpartition(b"/")

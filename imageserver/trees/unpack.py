@@ -26,7 +26,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
@@ -40,9 +40,9 @@ from imageserver.model.inode import (
     SymlinkInode,
 )
 from imageserver.model.tree import check_tree, show
+from imageserver.trees.attributes import set_attributes
 from imageserver.trees.object_writer import ObjectWriter, UnpackError
 from imageserver.trees.tree import (
-    PERMISSION_BITS,
     RootDirectory,
     copy_content,
     explained,
@@ -51,8 +51,6 @@ from imageserver.trees.tree import (
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE_FILE = 0o600
 _PRIVATE_DIRECTORY = 0o700
-_SET_ID_BITS = stat.S_ISUID | stat.S_ISGID
-_NANO = 1_000_000_000
 _SPECIAL_TYPES = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 
 
@@ -257,25 +255,9 @@ class Unpacker:
         self._set_attributes(file, self._files[number], self._paths[number][0])
         self._move(number, temporary)
 
-    def _set_attributes(self, file: int | str, inode: Any, path: bytes) -> None:
-        if self._sets_owners:
-            os.chown(file, inode.uid, inode.gid)
-        os.chmod(file, self._permissions(file, inode, path))
-        if isinstance(inode, RegularInode | SpecialInode):
-            time_ns = inode.mtime_seconds * _NANO + inode.mtime_nanoseconds
-            os.utime(file, ns=(time_ns, time_ns))
-
-    def _permissions(self, file: int | str, inode: Any, path: bytes) -> int:
-        mode: int = inode.mode & PERMISSION_BITS
-        if not mode & _SET_ID_BITS:
-            return mode
-        # With an owner other than the image's, these bits would give away our rights.
-        status = os.stat(file)
-        lost = stat.S_ISUID if status.st_uid != inode.uid else 0
-        lost |= stat.S_ISGID if status.st_gid != inode.gid else 0
-        if mode & lost:
+    def _set_attributes(self, file: int | str, inode: Inode, path: bytes) -> None:
+        if not set_attributes(file, inode, sets_owner=self._sets_owners):
             self._left_out.append(LeftOut(path, "owner and set-ID bits not set"))
-        return mode & ~lost
 
     def _move(self, number: int, temporary: bytes) -> None:
         """Give what has a temporary name all its final ones."""
