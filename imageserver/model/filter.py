@@ -51,31 +51,32 @@ class Matcher:
         self.slow_lines: list[str] = []
         self._inverted = False
         self._names: set[str] = set()
-        self._beginnings: tuple[str, ...] = ()
         self._tests: list[Test] = []
+        beginnings: list[str] = []
         for line in lines:
             if line == _INVERT:
                 self._inverted = True
             elif not line:
                 raise InvalidImage("empty expression in filter")
             else:
-                self._add(line)
+                self._add(line, beginnings)
+        self._beginnings = tuple(beginnings)
 
-    def _add(self, line: str) -> None:
-        """Add a line by its form.
+    def _add(self, line: str, beginnings: list[str]) -> None:
+        """Add a line by its form; to ``beginnings`` what paths may begin with.
 
         Common forms have a meaning of their own, which is not always that of the
         expression: ``docs/protocol.md``, "Filters".
         """
         _compile(f"^{line}", line)
         if match := _PREFIX.fullmatch(line):
-            self._beginnings += (_literal(match[1]),)
+            beginnings.append(_literal(match[1]))
         elif match := _EXACT.fullmatch(line):
             self._names.add(_literal(match[1]))
         elif match := _BELOW.fullmatch(line):
             top = _literal(match[1])
             self._names.add(top)
-            self._beginnings += (f"{top}/",)
+            beginnings.append(f"{top}/")
         elif test := _quick_test(line):
             self._tests.append(test)
         else:
